@@ -194,6 +194,13 @@ var scriptCommands = map[string]func(*testscript.TestScript, bool, []string){
 		ts.Check(cmd.Process.Signal(os.Interrupt))
 		ts.Check(cmd.Wait())
 	},
+	// crash is kill -9, for what was started last.
+	"crash": func(ts *testscript.TestScript, _ bool, _ []string) {
+		started := ts.Value(startedKey{}).(*commands)
+		cmd := started.by[started.last]
+		ts.Check(cmd.Process.Kill())
+		_ = cmd.Wait()
+	},
 	// poke is Ctrl-C for what was started last, which may go on.
 	"poke": func(ts *testscript.TestScript, _ bool, _ []string) {
 		started := ts.Value(startedKey{}).(*commands)

@@ -61,7 +61,7 @@ func newRouteCard(r route.Standing) routeCard {
 	if r.Upstream != "" {
 		card.Backend, card.Place = "upstream server", r.At()
 	}
-	card.Place += r.Heard()
+	card.Place += r.Aside() + r.Heard()
 	if card.Spoken() {
 		card.Prompt = promptTerms(r.Prompts)
 	}

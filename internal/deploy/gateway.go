@@ -1,6 +1,7 @@
 package deploy
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"path"
@@ -41,7 +42,7 @@ func GatewayDriver(routes Routes, files Files, reach func(model pavise.Name) []W
 		Parts: true, Shadows: true, First: true,
 		Keys: []Setting{
 			{"model", true, "the model whose route is steered: its id"},
-			{"server", false, "the addresses of the servers of a version, with {version} in each where its number stands; several are separated by commas. Without it, the ONNX model of the version runs in the gateway"},
+			{"server", false, "the addresses of the servers of a version, with {version} in each where its number stands; several are separated by commas. Without it, the ONNX models of the versions run in the gateway"},
 			{"file", false, "which file of a version is its ONNX model, where there are several"},
 		},
 		Open: func(name pavise.Name, set map[string]string) (Target, error) {
@@ -88,9 +89,6 @@ type gateway struct {
 	servers []server // none: ONNX models run in the gateway
 	file    string
 }
-
-// Whole implements Undivided: a model that runs in the gateway answers all calls.
-func (g *gateway) Whole() bool { return len(g.servers) == 0 }
 
 // Thing implements Sole: two that steer one route undo each other.
 func (g *gateway) Thing() string { return "the route to " + g.model.ID }
@@ -164,9 +162,11 @@ func (g *gateway) asks(r route.Route) State {
 	s := State{Main: r.ONNX, Healthy: true}
 	if r.ONNX == "" {
 		s = g.shares(r)
+	} else {
+		s.Beside, s.Weight = versions(r)
 	}
-	if s.Shadow = r.Shadow != ""; s.Shadow { // who hears the calls is seen behind a canary, too
-		s.Beside = g.version(r.Shadow)
+	if s.Shadow = r.Shadow != "" || r.ShadowONNX != ""; s.Shadow { // who hears the calls is seen behind a canary, too
+		s.Beside = cmp.Or(r.ShadowONNX, g.version(r.Shadow))
 	}
 	return s
 }
@@ -194,6 +194,20 @@ func (g *gateway) parts(here State) (all []Part) {
 		all = append(all, p)
 	}
 	return all
+}
+
+// versions says which ONNX model answers beside a route's own, and how many in a hundred
+// calls. Of several it is the last, which nobody released.
+func versions(r route.Route) (beside string, weight int) {
+	if len(r.Versions) < 2 {
+		return "", 0
+	}
+	all := 0
+	for _, v := range r.Versions {
+		all += v.Weight
+	}
+	last := r.Versions[len(r.Versions)-1]
+	return last.ONNX, (last.Weight*100 + all/2) / max(all, 1)
 }
 
 // shares says which versions answer at the servers of a route, and for which part.
@@ -247,16 +261,8 @@ func (g *gateway) Apply(ctx context.Context, d Desired) error {
 	switch {
 	case d.Main == nil:
 		return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("the route to %s cannot lead nowhere", g.model.ID), Hint: "pavise route quarantine lets nobody ask it"}
-	case len(g.servers) == 0 && d.Beside != nil:
-		return &pavise.Error{Kind: pavise.Invalid, Msg: "of models that run in the gateway, one answers all calls", Hint: "serve the versions at addresses of their own, and name them: --set server=http://…/v{version}"}
 	case len(g.servers) == 0:
-		f, err := pick(*d.Main, g.file, ".onnx", maxONNX)
-		if err != nil {
-			return err
-		}
-		c.Digest = f.Digest
-		c.ONNX = func(ctx context.Context) ([]byte, error) { return Fetch(ctx, g.files, d.Main.Model.Tenant, f) }
-		return g.routes.Steer(ctx, c)
+		return g.runs(ctx, d, c)
 	}
 	main, aside := 1, 0
 	if d.Weight > 0 {
@@ -270,6 +276,27 @@ func (g *gateway) Apply(ctx context.Context, d Desired) error {
 	} else if d.Beside != nil {
 		for _, url := range g.at(d.Beside.Number) {
 			c.Servers = append(c.Servers, route.Replica{URL: url, Weight: aside})
+		}
+	}
+	return g.routes.Steer(ctx, c)
+}
+
+// runs has the ONNX models of the versions run in the gateway.
+func (g *gateway) runs(ctx context.Context, d Desired, c route.Course) error {
+	fetch := func(v *Version) (string, func(context.Context) ([]byte, error), error) {
+		f, err := pick(*v, g.file, ".onnx", maxONNX)
+		return f.Digest, func(ctx context.Context) ([]byte, error) { return Fetch(ctx, g.files, v.Model.Tenant, f) }, err
+	}
+	var err error
+	if c.Digest, c.ONNX, err = fetch(d.Main); err != nil {
+		return err
+	}
+	if d.Beside != nil {
+		if c.Beside, c.BesideONNX, err = fetch(d.Beside); err != nil {
+			return err
+		}
+		if !d.Shadow {
+			c.Weight = d.Weight
 		}
 	}
 	return g.routes.Steer(ctx, c)

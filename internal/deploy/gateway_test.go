@@ -24,6 +24,7 @@ type table struct {
 	barred bool
 	course route.Course
 	onnx   []byte
+	beside []byte
 	fail   error
 }
 
@@ -43,10 +44,21 @@ func (t *table) Steer(ctx context.Context, c route.Course) (err error) {
 			return err
 		}
 	}
+	if c.BesideONNX != nil {
+		if t.beside, err = c.BesideONNX(ctx); err != nil {
+			return err
+		}
+	}
 	if t.fail != nil {
 		return t.fail
 	}
 	t.route = &route.Route{ONNX: c.Digest, Shadow: c.Shadow}
+	switch {
+	case c.Weight > 0:
+		t.route.Versions = []route.Version{{ONNX: c.Digest, Weight: 100 - c.Weight}, {ONNX: c.Beside, Weight: c.Weight}}
+	case c.Beside != "":
+		t.route.ShadowONNX = c.Beside
+	}
 	for i, s := range c.Servers {
 		if i == 0 {
 			t.route.Upstream, t.route.Weight = s.URL, &c.Servers[0].Weight
@@ -109,12 +121,6 @@ func TestGatewayRunsONNX(t *testing.T) {
 	if s, err := g.Observe(t.Context()); err != nil || s.Main != want || !s.Healthy || s.Unproven != "" || string(routes.onnx) != "weights" || !routes.course.Safe {
 		t.Errorf("%+v %v", s, err)
 	}
-	if err := g.Apply(t.Context(), Desired{Main: &v, Beside: &v, Weight: 10}); pavise.KindOf(err) != pavise.Invalid {
-		t.Errorf("two models in one gateway: %v", err)
-	}
-	if u, ok := g.(Undivided); !ok || !u.Whole() {
-		t.Error("it says that it can be divided")
-	}
 	files[v.Files[0].Digest] = []byte("WEIGHTS")
 	if err := g.Apply(t.Context(), Desired{Main: &v}); pavise.KindOf(err) != pavise.Unverified {
 		t.Errorf("other bytes than were approved: %v", err)
@@ -137,6 +143,58 @@ func TestGatewayRunsONNX(t *testing.T) {
 	named := openGateway(t, routes, files, nil, map[string]string{"model": "fraud", "file": "b.onnx"})
 	if got, err := named.Takes(Version{Files: []File{{Path: "a.onnx", Digest: "a"}, {Path: "b.onnx", Digest: "b"}}}); err != nil || got != "b" {
 		t.Errorf("%s %v", got, err)
+	}
+}
+
+// TestGatewayRunsTwoONNX has a second version in the gateway answer a share of the calls, or
+// hear them, and sees what somebody else put there.
+func TestGatewayRunsTwoONNX(t *testing.T) {
+	files, routes := shelf{}, &table{route: &route.Route{ONNX: "sha256:old"}}
+	one := Version{Model: modelName, Number: 1, Files: []File{files.file("model.onnx", "one")}}
+	two := Version{Model: modelName, Number: 2, Files: []File{files.file("model.onnx", "two")}}
+	g := openGateway(t, routes, files, nil, map[string]string{"model": "fraud"})
+	if u, ok := g.(Undivided); ok && u.Whole() {
+		t.Error("it says that it cannot be divided")
+	}
+	main, beside := one.Files[0].Digest, two.Files[0].Digest
+	for _, c := range []struct {
+		d    Desired
+		sees State
+	}{
+		{Desired{Main: &one, Beside: &two, Weight: 10}, State{Main: main, Beside: beside, Weight: 10}},
+		{Desired{Main: &one, Beside: &two, Weight: 33, Safe: true}, State{Main: main, Beside: beside, Weight: 33}},
+		{Desired{Main: &one, Beside: &two, Shadow: true}, State{Main: main, Beside: beside, Shadow: true}},
+		{Desired{Main: &two}, State{Main: beside}},
+	} {
+		if err := g.Apply(t.Context(), c.d); err != nil {
+			t.Fatal(err)
+		}
+		if s, err := g.Observe(t.Context()); err != nil || s.Main != c.sees.Main || s.Beside != c.sees.Beside || s.Weight != c.sees.Weight || s.Shadow != c.sees.Shadow || s.Unproven != "" || routes.course.Safe != c.d.Safe {
+			t.Errorf("%+v %v, not %+v", s, err, c.sees)
+		}
+	}
+	if string(routes.beside) != "two" || string(routes.onnx) != "two" {
+		t.Errorf("%q beside %q", routes.beside, routes.onnx)
+	}
+	routes.route.Versions = []route.Version{{ONNX: main, Weight: 90}, {ONNX: beside, Weight: 10}, {ONNX: "sha256:evil", Weight: 0}}
+	if s, _ := g.Observe(t.Context()); s.Beside != "sha256:evil" {
+		t.Errorf("a third version: %+v", s)
+	}
+	routes.route.ShadowONNX = "sha256:ear"
+	if s, _ := g.Observe(t.Context()); s.Beside != "sha256:ear" || !s.Shadow {
+		t.Errorf("who hears behind a canary: %+v", s)
+	}
+	files[beside] = []byte("TWO")
+	if err := g.Apply(t.Context(), Desired{Main: &one, Beside: &two, Weight: 10}); pavise.KindOf(err) != pavise.Unverified {
+		t.Errorf("other bytes than were approved: %v", err)
+	}
+	delete(files, beside)
+	if err := g.Apply(t.Context(), Desired{Main: &one, Beside: &two, Weight: 10}); pavise.KindOf(err) != pavise.NotFound {
+		t.Errorf("no bytes: %v", err)
+	}
+	two.Files = append(two.Files, two.Files[0])
+	if err := g.Apply(t.Context(), Desired{Main: &one, Beside: &two, Weight: 10}); pavise.KindOf(err) != pavise.Invalid {
+		t.Errorf("two files: %v", err)
 	}
 }
 

@@ -47,6 +47,7 @@ func (g *Gateway) tellRoutes() {
 	g.watch.Ask(telemetry.Overlooked, func() float64 { return float64(g.suspects.Overlooked()) })
 	g.watch.Ask(telemetry.ServerEjections, func() float64 { return float64(g.servers.Totals().Ejections) })
 	g.watch.Ask(telemetry.ServerRetries, func() float64 { return float64(g.servers.Totals().Retries) })
+	g.watch.AskVersions(g.Routes.EachVersion)
 	for reading, of := range map[telemetry.Reading]func(upstream.EndpointStats) float64{
 		telemetry.Servers:       func(upstream.EndpointStats) float64 { return 1 },
 		telemetry.ServersActive: func(e upstream.EndpointStats) float64 { return float64(e.Active) },

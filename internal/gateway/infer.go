@@ -83,7 +83,9 @@ func (g *Gateway) Infer(ctx context.Context, who pavise.Principal, call Call) (*
 		return nil, err
 	}
 	defer x.broken()
-	truth, err := x.route.Predictor.Infer(x.calling(ctx), x.request)
+	model, is := x.route.Pick(x.entry.Who().Name())
+	x.trail.Model = is
+	truth, err := model.Infer(x.calling(ctx), x.request)
 	if errors.Is(err, infer.ErrUnseen) {
 		return x.unseen(ctx)
 	}
@@ -185,7 +187,7 @@ func (x *Exchange) Finish(ctx context.Context, truth *tensor.Response) (*Answer,
 // for it.
 func (x *Exchange) heard(truth *tensor.Response) {
 	x.gateway.monitor.Hear(monitor.Exchange{
-		At: x.gateway.now(), Who: x.entry.Who().Name(), Model: x.call.Model, Version: x.route.Is, Signature: &x.route.Signature, Asked: x.request, Said: truth,
+		At: x.gateway.now(), Who: x.entry.Who().Name(), Model: x.call.Model, Version: x.route.Is, By: x.route.Which(x.trail.Model), Signature: &x.route.Signature, Asked: x.request, Said: truth,
 	})
 	if x.gateway.hears || x.route.Calibration != "" {
 		asked, said := x.route.Ordered(x.request, truth)
@@ -204,7 +206,7 @@ func (x *Exchange) answer(m tensor.Message) *Answer {
 // calling is the context in which the model is asked: where the route keeps callers on
 // one server each, it says whose call it is.
 func (x *Exchange) calling(ctx context.Context) context.Context {
-	if !x.route.PerCaller() {
+	if !x.route.PerCaller() || x.route.ONNX != "" {
 		return ctx
 	}
 	return infer.WithCaller(ctx, x.entry.Who().Name().String())

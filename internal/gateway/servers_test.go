@@ -282,7 +282,7 @@ func TestServersRefused(t *testing.T) {
 		"shadow without":     of(func(s *route.Spec) { s.ShadowName = "m" }),
 		"shadow's name":      of(func(s *route.Spec) { s.Shadow, s.ShadowName = two.URL, ".." }),
 		"beside a model":     {Name: theModel.String(), ONNX: softmaxModel(), Replicas: []string{two.URL}},
-		"balance of a model": {Name: theModel.String(), ONNX: softmaxModel(), Balance: "caller"},
+		"balance of a model": {Name: theModel.String(), ONNX: softmaxModel(), Balance: "least-request"},
 		"beside a proxy":     {Name: theModel.String(), Upstream: infer.External, Replicas: []string{two.URL}, Signature: json.RawMessage(infer.SignatureExample)},
 		"share of a proxy":   {Name: theModel.String(), Upstream: infer.External, Weights: []string{infer.External + "=2"}, Signature: json.RawMessage(infer.SignatureExample)},
 		"language's shadow":  of(func(s *route.Spec) { s.Protocol, s.Shadow = "openai", two.URL }),

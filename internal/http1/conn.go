@@ -107,6 +107,9 @@ func (c *conn) end() {
 func (c *conn) handshake() bool {
 	t := tls.Server(c.rwc, c.server.tls)
 	c.rwc.SetDeadline(time.Now().Add(c.server.ReadHeaderTimeout))
+	if c.server.closing.Load() { // after the time was set: Shutdown sets it after closing
+		c.rwc.SetReadDeadline(time.Now().Add(c.server.lastCall))
+	}
 	if err := t.Handshake(); err != nil {
 		if record, ok := errors.AsType[tls.RecordHeaderError](err); ok && record.Conn != nil && class[record.RecordHeader[0]]&isToken != 0 {
 			c.rwc.Write(appendRefusal(nil, http.StatusBadRequest, "this port speaks HTTPS"))

@@ -18,6 +18,7 @@ import (
 type Native struct {
 	name   string
 	digest string
+	size   int
 	graph  *onnx.Graph
 }
 
@@ -29,7 +30,7 @@ func NewNative(name string, model []byte) (*Native, error) {
 		return nil, refused(err)
 	}
 	sum := sha256.Sum256(model)
-	return &Native{name: name, digest: "sha256:" + hex.EncodeToString(sum[:]), graph: graph}, nil
+	return &Native{name: name, digest: "sha256:" + hex.EncodeToString(sum[:]), size: len(model), graph: graph}, nil
 }
 
 // refused says first what it is about: whoever gave the wrong file does not know
@@ -44,6 +45,9 @@ func refused(err error) error {
 
 // Digest returns "sha256:" and the hex digest of the ONNX bytes.
 func (n *Native) Digest() string { return n.digest }
+
+// Size returns how many ONNX bytes there are.
+func (n *Native) Size() int { return n.size }
 
 // Signature returns what the model takes and gives.
 func (n *Native) Signature() tensor.Signature {

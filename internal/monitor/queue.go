@@ -29,6 +29,7 @@ type Exchange struct {
 	Who       pavise.Name // the caller
 	Model     pavise.Name
 	Version   string            // what answered, in the words of a release's plan
+	By        string            // of several models that those words name, the one; empty: they name one
 	Signature *tensor.Signature // of the route: the same pointer as long as the route is the same
 	Asked     *tensor.Request
 	Said      *tensor.Response // as the model gave it, before it was shaped
@@ -39,6 +40,7 @@ type item struct {
 	at         time.Time
 	who, model pavise.Name
 	version    string
+	by         string
 	layout     *layout
 	rows       int
 	numbers    []float64 // row after row
@@ -109,7 +111,7 @@ func (m *Monitor) Hear(e Exchange) {
 		return
 	}
 	o := q.spare.Get().(*item)
-	*o = item{at: e.At, who: e.Who, model: e.Model, version: e.Version, layout: s.layout, rows: to - from, size: size, numbers: o.numbers[:0], texts: o.texts[:0], ends: o.ends[:0]}
+	*o = item{at: e.At, who: e.Who, model: e.Model, version: e.Version, by: e.By, layout: s.layout, rows: to - from, size: size, numbers: o.numbers[:0], texts: o.texts[:0], ends: o.ends[:0]}
 	o.copy(&e, rows, from)
 	select {
 	case q.items <- o:

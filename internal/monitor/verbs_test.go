@@ -4,6 +4,8 @@ import (
 	"context"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/drift"
@@ -263,6 +265,37 @@ func TestShow(t *testing.T) {
 		}
 		if _, err := w.Show(t.Context(), pavise.Principal{Tenant: "local", Kind: pavise.Workload, ID: "x", Roles: []string{"caller"}}, scorer); pavise.KindOf(err) != pavise.Denied {
 			t.Errorf("a caller: %v", err)
+		}
+	})
+}
+
+// TestWhichOfSeveral has two models share the calls: a window says how many rows each of them
+// answered, and no window is split by who answers what.
+func TestWhichOfSeveral(t *testing.T) {
+	t.Parallel()
+	in(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.learn()
+		w.version = "a beside b"
+		for i := range 8 {
+			if w.by = "a"; i%4 == 0 {
+				w.by = "b"
+			}
+			w.ask(i, 40)
+		}
+		w.by = ""
+		time.Sleep(w.Monitor.cfg.Window)
+		synctest.Wait()
+		s, err := w.Show(t.Context(), ana, scorer)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if last := s.Past[len(s.Past)-1]; last.Rows != 320 || last.By["a"] != 240 || last.By["b"] != 80 || len(last.By) != 2 || last.Version != "a beside b" {
+			t.Errorf("%+v", last)
+		}
+		w.windows(1)
+		if s, err = w.Show(t.Context(), ana, scorer); err != nil || s.Past[len(s.Past)-1].By != nil {
+			t.Errorf("of one model: %+v %v", s.Past[len(s.Past)-1], err)
 		}
 	})
 }

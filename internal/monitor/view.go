@@ -77,8 +77,10 @@ type Window struct {
 	At      time.Time `json:"at"` // its end
 	Rows    int       `json:"rows"`
 	Version string    `json:"version"`
-	Inputs  Summary   `json:"inputs"`
-	Outputs Summary   `json:"outputs"`
+	// By is how many of the rows each of several models answered that share the calls.
+	By      map[string]int `json:"by,omitempty"`
+	Inputs  Summary        `json:"inputs"`
+	Outputs Summary        `json:"outputs"`
 }
 
 // A Summary is what a window found of some features.

@@ -33,14 +33,15 @@ type watched struct {
 	tally   tally
 	scratch scratch
 
-	began time.Time     // of the window
-	ended int           // windows
-	last  time.Time     // something came
-	kept                // what outlives the process
-	past  []Window      // the newest last
-	moved [2][]movement // of the last window of each scale, by baseline and feature
-	said  time.Time     // when it was last said that something is suspected
-	store *stored       // what the store has of it, until something comes; nil afterwards
+	by    map[string]int // rows in the window of each model of several; nil: of none
+	began time.Time      // of the window
+	ended int            // windows
+	last  time.Time      // something came
+	kept                 // what outlives the process
+	past  []Window       // the newest last
+	moved [2][]movement  // of the last window of each scale, by baseline and feature
+	said  time.Time      // when it was last said that something is suspected
+	store *stored        // what the store has of it, until something comes; nil afterwards
 }
 
 // A based is a baseline with what it is made of.
@@ -180,8 +181,23 @@ func (w *watched) see(o *item, group int) {
 	}
 	w.layout.each(o, &w.tally, &w.scratch)
 	s.rows[group] += o.rows
+	w.share(o)
 	w.heavy[group].see(o.who, o.rows)
 	w.sample.see(o)
+}
+
+// mostBy is how many models are told apart that share the calls of a window.
+const mostBy = 8
+
+// share counts which of several models answered.
+func (w *watched) share(o *item) {
+	if _, known := w.by[o.by]; o.by == "" || !known && len(w.by) >= mostBy {
+		return
+	}
+	if w.by == nil {
+		w.by = map[string]int{}
+	}
+	w.by[o.by] += o.rows
 }
 
 // settle is how long after a switch an answer of the version before is a straggler.
@@ -213,7 +229,7 @@ func (w *watched) turn(o *item) {
 	for s := range w.windows { // no window is of two versions; inputs are the same, and lose one
 		w.windows[s] = &span{}
 	}
-	w.sample, w.heavy = &sample{}, [parties]heavy{}
+	w.sample, w.heavy, w.by = &sample{}, [parties]heavy{}, nil
 }
 
 // maxSeats is how many callers are given a group that has few, each hour.
@@ -433,7 +449,8 @@ const mostPast = 288
 
 // remember keeps what the short window came to.
 func (w *watched) remember(at time.Time, rows int) {
-	p := Window{At: at.UTC(), Rows: rows, Version: w.Version}
+	p := Window{At: at.UTC(), Rows: rows, Version: w.Version, By: w.by}
+	w.by = nil
 	for i := range w.moved[now] {
 		o := &w.moved[now][i][short]
 		if !o.Enough {

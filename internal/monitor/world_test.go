@@ -98,6 +98,7 @@ type world struct {
 	stop  func()
 
 	version string
+	by      string
 	model   func(x float64) float64      // of the first number: the second score
 	shift   func(who int, row []float64) // what a caller does to a row; nil: nothing
 	word    func(who int) string         // nil: one of three
@@ -198,7 +199,7 @@ func (w *world) ask(who, rows int) {
 	}
 	asked := &tensor.Request{Inputs: []tensor.Tensor{x, word}}
 	w.Hear(Exchange{
-		At: time.Now(), Who: pavise.Name{Tenant: "local", Kind: pavise.Workload, ID: fmt.Sprint("caller-", who)}, Model: scorer, Version: w.version,
+		At: time.Now(), Who: pavise.Name{Tenant: "local", Kind: pavise.Workload, ID: fmt.Sprint("caller-", who)}, Model: scorer, Version: w.version, By: w.by,
 		Signature: &signature, Asked: asked, Said: answered(asked, w.model),
 	})
 }

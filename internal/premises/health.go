@@ -93,7 +93,7 @@ func (h *House) ServeHealth(ctx context.Context, all *errgroup.Group, status fun
 		return
 	}
 	all.Go(func() error {
-		return server.Until(ctx, &http.Server{Handler: h.healthHandler(status), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 10 * time.Second, MaxHeaderBytes: 8 << 10}, h.Beside)
+		return server.Until(ctx, server.Plain(&http.Server{Handler: h.healthHandler(status), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 10 * time.Second, MaxHeaderBytes: 8 << 10}), h.Beside)
 	})
 }
 

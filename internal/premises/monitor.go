@@ -68,8 +68,11 @@ func (d drifting) Rollback(ctx context.Context, model pavise.Name, version, why 
 	if err != nil {
 		return "", err
 	}
-	if d.h.Unfit != nil {
-		if err := d.h.Unfit(ctx, model.Tenant, plan.Model); err != nil {
+	for _, one := range append([]string{plan.Model}, plan.Beside...) {
+		if d.h.Unfit == nil {
+			break
+		}
+		if err := d.h.Unfit(ctx, model.Tenant, one); err != nil {
 			return "", err
 		}
 	}

@@ -105,10 +105,10 @@ func (w *Witness) Logs(ctx context.Context) ([]witness.Log, error) { return w.se
 // Run serves until ctx is done, then stops accepting and lets requests under way
 // end. Close comes after it.
 func (w *Witness) Run(ctx context.Context) error {
-	return server.Until(ctx, &http.Server{
+	return server.Until(ctx, server.Plain(&http.Server{
 		Handler: w.server.Handler(), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 15 * time.Second,
 		WriteTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10,
-	}, w.listener)
+	}), w.listener)
 }
 
 // Close stops listening and closes the store. It may be called on a witness that

@@ -139,15 +139,15 @@ func (t *Table) prepare(ctx context.Context, all []Standing, share int, model fu
 
 // load starts the model of a route, and keeps its bytes.
 func (t *Table) load(ctx context.Context, l *Live, model func(string) ([]byte, error)) error {
-	if l.ONNX != "" {
-		if err := t.fetchBytes(ctx, l.ONNX, model); err != nil {
+	for _, digest := range l.models() {
+		if err := t.fetchBytes(ctx, digest, model); err != nil {
 			return err
 		}
 	}
 	return t.db.View(ctx, func(tx *store.Tx) error {
 		started, err := t.start(tx, l.Route)
 		if err == nil {
-			l.Predictor, l.Chat, l.Mirror = started.Predictor, started.Chat, started.Mirror
+			l.Predictor, l.Chat, l.Mirror, l.loaded, l.wheel = started.Predictor, started.Chat, started.Mirror, started.loaded, started.wheel
 		}
 		return err
 	})
@@ -182,7 +182,9 @@ func keepAdopted(tx *store.Tx, next map[pavise.Name]*Live, barred map[pavise.Nam
 func dropModels(tx *store.Tx, next map[pavise.Name]*Live) error {
 	used := map[string]bool{}
 	for _, l := range next {
-		used[l.ONNX], used[l.Calibration] = true, true
+		for _, digest := range l.Blobs() {
+			used[digest] = true
+		}
 	}
 	rows, err := tx.Query(`SELECT digest FROM gateway_models`)
 	if err != nil {
@@ -221,6 +223,9 @@ func (r Route) Validate() error {
 		}
 	}
 	if err := r.checkServers(); err != nil {
+		return err
+	}
+	if err := r.checkVersions(); err != nil {
 		return err
 	}
 	if err := r.checkTiming(); err != nil {

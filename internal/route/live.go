@@ -1,7 +1,6 @@
 package route
 
 import (
-	"cmp"
 	"context"
 	"iter"
 	"maps"
@@ -26,7 +25,7 @@ const KindShadowed = "route.shadowed"
 type Live struct {
 	Route
 	Gate      firewall.Gate // what a request and its answer must be like
-	Predictor Predictor     // of tensors; nil for a language model
+	Predictor Predictor     // of tensors; nil for a language model. Of several ONNX models the first: Pick says which is asked
 	Chat      *infer.Chat   // a language model; nil for one of tensors
 	// Judge is asked what they make of each request; nil: nobody is.
 	Judge   *classifier.Classifier
@@ -38,6 +37,9 @@ type Live struct {
 	Watch   *firewall.Watch  // of the inputs; nil: the route has no baseline
 	// ForAmber is what callers in amber get.
 	ForAmber tier.Measure
+
+	loaded []*running      // its ONNX models, as Route.models has them
+	wheel  *upstream.Wheel // picks one of Versions; nil: there is one
 }
 
 // A Predictor answers a checked request. Infer may be called from many goroutines;
@@ -50,7 +52,7 @@ type Predictor interface {
 func (t *Table) liveOf(route Route) *Live {
 	l := &Live{
 		Route: route, Gate: firewall.NewGate(route.Signature, route.MaxRows), Counter: t.watch.Model(route.Model.ID),
-		Said: route.answers(), Is: cmp.Or(route.ONNX, route.At()), Shaped: route.Shape.String(), Watch: t.watchOf(route), ForAmber: route.Measure(),
+		Said: route.answers(), Is: route.is(), Shaped: route.Shape.String(), Watch: t.watchOf(route), ForAmber: route.Measure(),
 	}
 	if c := route.Prompts.Classifier; c != nil {
 		l.Judge, _ = classifier.New(*c) // the route was checked; without a judge none gives an opinion

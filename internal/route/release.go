@@ -28,8 +28,11 @@ type ReleaseSpec struct {
 	Version    string          `json:"version,omitempty" name:"model-version" placeholder:"VERSION" help:"the one version of the model that is asked, and that callers may name" doc:"the one version of the model that is asked, and that callers may name"`
 	TLS        string          `json:"tls,omitempty" placeholder:"NAME" help:"the options of TLS by which the servers and the shadow are asked, as model_tls in pavise.yaml of the gateway's machine names them; none takes them away" doc:"the options of TLS by which the servers and the shadow are asked, as model_tls in pavise.yaml of the gateway's machine names them; none takes them away"`
 	Replicas   []string        `json:"replicas,omitempty" name:"replica" sep:"none" placeholder:"URL" help:"a further server of the same model; may be repeated, and the list is whole each time. none takes all away" doc:"further servers of the same model, the whole list; none, alone, takes all away"`
-	Weights    []string        `json:"weights,omitempty" name:"weight" sep:"none" placeholder:"URL=SHARE" help:"how often a server is asked beside the others, 0 to 10000: 0 is never (a new server: 1); may be repeated" doc:"how often servers are asked beside the others, as URL=SHARE: 0 to 10000, 0 is never, 1 for a new server"`
+	Beside     []byte          `json:"beside,omitzero" type:"filecontent" placeholder:"FILE" help:"a further ONNX model that answers beside the one that runs in the gateway, in the share that --weight gives it (a new one: 0)" doc:"a further ONNX model that answers beside the one that runs in the gateway, in the share that weights give it; 0 for a new one"`
+	Keep       []string        `json:"keep,omitempty" sep:"none" placeholder:"DIGEST" help:"which of the further ONNX models stay; may be repeated, and the list is whole each time. none takes all away" doc:"which of the further ONNX models stay, the whole list, by digest; none, alone, takes all away"`
+	Weights    []string        `json:"weights,omitempty" name:"weight" sep:"none" placeholder:"URL=SHARE" help:"how often a server is asked beside the others, 0 to 10000: 0 is never (a new server: 1); may be repeated. Of an ONNX model beside others write DIGEST=SHARE" doc:"how often servers are asked beside the others, as URL=SHARE: 0 to 10000, 0 is never, 1 for a new server; of ONNX models beside others, DIGEST=SHARE"`
 	Shadow     string          `json:"shadow,omitempty" placeholder:"URL" help:"a server whose model gets a copy of every request, and whose answers are compared and go to nobody; none takes it away" doc:"a server whose model gets a copy of every request, and whose answers are compared and go to nobody; none takes it away"`
+	ShadowONNX []byte          `json:"shadow_onnx,omitzero" name:"shadow-onnx" type:"filecontent" placeholder:"FILE" help:"an ONNX model that runs in the gateway, gets a copy of every request, and whose answers are compared and go to nobody" doc:"an ONNX model that runs in the gateway, gets a copy of every request, and whose answers are compared and go to nobody"`
 	ShadowName string          `json:"shadow_remote,omitempty" name:"shadow-remote" placeholder:"NAME" help:"the shadow's name on its server, if it is another" doc:"the shadow's name on its server, if it is another"`
 	Signature  json.RawMessage `json:"signature,omitzero" type:"filecontent" placeholder:"FILE" help:"what the model takes and gives, as JSON, where its server cannot say" doc:"what the model takes and gives; asked of the model when absent"`
 }
@@ -38,19 +41,23 @@ func (s ReleaseSpec) spec() Spec {
 	return Spec{
 		Name: s.Name, ONNX: s.ONNX, Upstream: s.Upstream, Remote: s.Remote, Protocol: s.Protocol, Version: s.Version, Signature: s.Signature,
 		TLS: s.TLS, Replicas: s.Replicas, Weights: s.Weights, Shadow: s.Shadow, ShadowName: s.ShadowName,
+		Beside: s.Beside, Keep: s.Keep, ShadowONNX: s.ShadowONNX,
 	}
 }
 
 // behind says what answers, in a few words.
 func (r Route) behind() string {
 	if r.ONNX != "" {
-		return "model " + r.ONNX[:min(len(r.ONNX), 19)] + r.Heard()
+		return "model " + shortDigest(r.ONNX) + r.Aside() + r.Heard()
 	}
 	return r.At() + r.Heard()
 }
 
 // Heard says, behind what answers, which shadow hears the requests; "" if none does.
 func (r Route) Heard() string {
+	if r.ShadowONNX != "" {
+		return fmt.Sprintf(", with the shadow %s in the gateway", shortDigest(r.ShadowONNX))
+	}
 	if r.Shadow == "" {
 		return ""
 	}
@@ -80,7 +87,7 @@ func (r Route) At() string {
 // answers for the name.
 func (r Route) sameModel(other Route) bool {
 	return r.ONNX == other.ONNX && r.Place() == other.Place() && r.Shadow == other.Shadow && r.ShadowRemote == other.ShadowRemote &&
-		slices.Equal(r.addresses(), other.addresses())
+		slices.Equal(r.addresses(), other.addresses()) && slices.Equal(r.digests(), other.digests()) && r.ShadowONNX == other.ShadowONNX
 }
 
 // keepRelease keeps a route in the history of its name, if another model answers on
@@ -150,10 +157,11 @@ func (t *Table) lastRelease(ctx context.Context, model pavise.Name) (last *Route
 // A Standing is a route and how it stands with it.
 type Standing struct {
 	Route
-	Quarantined bool     `json:"quarantined,omitempty"` // nobody may ask the model
-	Deleted     bool     `json:"deleted,omitempty"`     // it is the last route that there was: none leads to the model now
-	Servers     []Server `json:"servers,omitempty"`     // how its servers do; only List says it
-	Parted      bool     `json:"-"`                     // its budgets are a gateway's part already: Adopt leaves them
+	Quarantined bool      `json:"quarantined,omitempty"` // nobody may ask the model
+	Deleted     bool      `json:"deleted,omitempty"`     // it is the last route that there was: none leads to the model now
+	Servers     []Server  `json:"servers,omitempty"`     // how its servers do; only List says it
+	Running     []Running `json:"running,omitempty"`     // how its ONNX models do, of several; only List says it
+	Parted      bool      `json:"-"`                     // its budgets are a gateway's part already: Adopt leaves them
 }
 
 // digest is the hex SHA-256 of all that it says.
@@ -183,12 +191,16 @@ type ReleasePlan struct {
 	Will    Standing `json:"will"`
 	Before  string   `json:"before"`            // hex SHA-256 of the route as it is
 	Model   string   `json:"model"`             // what would answer: a digest, or a name at an address
+	Beside  []string `json:"beside,omitempty"`  // the digests of ONNX models that would answer beside it, and hear it
 	Warning string   `json:"warning,omitempty"` // as that of a Placed
 }
 
 // newReleasePlan refuses with kind Conflict what would come to nothing.
 func newReleasePlan(was, will Standing) (ReleasePlan, error) {
 	plan := ReleasePlan{Was: was, Will: will, Model: cmp.Or(will.ONNX, will.At())}
+	if all := will.models(); len(all) > 1 {
+		plan.Beside = all[1:]
+	}
 	after, err := will.digest()
 	if err != nil {
 		return ReleasePlan{}, err
@@ -248,8 +260,8 @@ func (t *Table) released(ctx context.Context, s ReleaseSpec) (*Standing, error) 
 	if err != nil {
 		return nil, err
 	}
-	if !s.spec().namesModel() && len(s.Replicas) == 0 && s.Shadow == "" && s.ShadowName == "" {
-		return nil, &pavise.Error{Kind: pavise.Invalid, Msg: "a release names the model that is to answer, further servers of it, or a shadow", Hint: "give --onnx FILE, --upstream URL, --replica URL or --shadow URL"}
+	if !s.spec().namesModel() && len(s.Replicas) == 0 && s.Shadow == "" && s.ShadowName == "" && s.Beside == nil && len(s.Keep) == 0 && s.ShadowONNX == nil {
+		return nil, &pavise.Error{Kind: pavise.Invalid, Msg: "a release names the model that is to answer, further servers of it, or a shadow", Hint: "give --onnx FILE, --beside FILE, --upstream URL, --replica URL, --shadow URL or --shadow-onnx FILE"}
 	}
 	was := t.current(s.Name)
 	deleted := was == nil
@@ -285,7 +297,7 @@ func (t *Table) Release(ctx context.Context, who pavise.Principal, s ReleaseSpec
 		return err
 	}
 	entry.Detail(will)
-	err = t.save(ctx, t.db.Update, will, s.ONNX, func(tx *store.Tx) error {
+	err = t.save(ctx, t.db.Update, will, func(tx *store.Tx) error {
 		if _, err := tx.Exec(`DELETE FROM gateway_quarantine WHERE name = ?`, will.Model.String()); err != nil {
 			return err
 		}
@@ -319,9 +331,10 @@ func (t *Table) back(tx *store.Tx, model pavise.Name) (was, will *Route, at int6
 	back.ONNX, back.Upstream, back.Remote, back.Signature = before.ONNX, before.Upstream, before.Remote, before.Signature
 	back.Protocol, back.Version, back.Weight, back.Replicas = before.Protocol, before.Version, before.Weight, before.Replicas
 	back.TLS, back.Shadow, back.ShadowRemote = before.TLS, before.Shadow, before.ShadowRemote
+	back.Versions, back.ShadowONNX = before.Versions, before.ShadowONNX
 	back.Calibration, back.Amber, back.Mark = before.Calibration, before.Amber, before.Mark
-	if back.Upstream == "" || back.Upstream == infer.External {
-		back.Balance = "" // it has nothing to balance
+	if (back.Upstream == "") != (was.Upstream == "") || back.Upstream == infer.External {
+		back.Balance = "" // which was of servers, or of none
 	}
 	return was, &back, at, nil
 }
@@ -412,7 +425,7 @@ func (t *Table) Rollback(ctx context.Context, who pavise.Principal, model pavise
 		return err
 	}
 	entry.Detail(will)
-	return t.save(ctx, t.db.UpdateSafe, Placed{Route: *will}, nil, func(tx *store.Tx) error {
+	return t.save(ctx, t.db.UpdateSafe, Placed{Route: *will}, func(tx *store.Tx) error {
 		if _, err := tx.Exec(`UPDATE gateway_releases SET gone = 1 WHERE name = ? AND seq = ?`, model.String(), at); err != nil {
 			return err
 		}

@@ -27,6 +27,7 @@ type Route struct {
 	Weight     *int             `json:"weight,omitempty"`   // the server's share of the calls, beside replicas; nil: 1
 	Replicas   []Replica        `json:"replicas,omitempty"` // further servers of the same model
 	Balance    string           `json:"balance,omitempty"`  // how one is picked: least-request, caller; empty: they take turns
+	Versions   []Version        `json:"versions,omitempty"` // ONNX models that answer in shares, the first of them ONNX; none: that one answers all
 	Signature  tensor.Signature `json:"signature"`
 	MaxRows    int              `json:"max_rows"` // rows in one request
 	Terms      firewall.Terms   `json:"terms"`
@@ -54,6 +55,7 @@ type Route struct {
 	// empty: as the route's.
 	Shadow       string `json:"shadow,omitempty"`
 	ShadowRemote string `json:"shadow_remote,omitempty"`
+	ShadowONNX   string `json:"shadow_onnx,omitempty"` // or the digest of a model that hears them in this process
 }
 
 // What a route has when nobody says otherwise: generous for a program that asks
@@ -77,9 +79,12 @@ type Spec struct {
 	Version       string          `json:"version,omitempty" name:"model-version" placeholder:"VERSION" help:"the one version of the model that is asked, and that callers may name (a new server: its own choice)" doc:"the one version of the model that is asked, and that callers may name; the server chooses when absent"`
 	TLS           string          `json:"tls,omitempty" placeholder:"NAME" help:"the options of TLS by which the servers and the shadow are asked, as model_tls in pavise.yaml of the gateway's machine names them: authorities, a client certificate, a server name. none takes them away" doc:"the options of TLS by which the servers and the shadow are asked, as model_tls in pavise.yaml of the gateway's machine names them; none takes them away"`
 	Replicas      []string        `json:"replicas,omitempty" name:"replica" sep:"none" placeholder:"URL" help:"a further server of the same model; may be repeated, and the list is whole each time. none takes all away" doc:"further servers of the same model, the whole list; none, alone, takes all away"`
-	Weights       []string        `json:"weights,omitempty" name:"weight" sep:"none" placeholder:"URL=SHARE" help:"how often a server is asked beside the others, 0 to 10000: 0 is never (a new server: 1); may be repeated" doc:"how often servers are asked beside the others, as URL=SHARE: 0 to 10000, 0 is never, 1 for a new server"`
-	Balance       string          `json:"balance,omitempty" placeholder:"NAME" help:"how a server is picked: round-robin, least-request, or caller, which keeps each caller on one server (a new route: round-robin)" doc:"how a server is picked: round-robin, least-request, or caller, which keeps each caller on one server"`
+	Beside        []byte          `json:"beside,omitzero" type:"filecontent" placeholder:"FILE" help:"a further ONNX model that answers beside the one that runs in the gateway, in the share that --weight gives it (a new one: 0)" doc:"a further ONNX model that answers beside the one that runs in the gateway, in the share that weights give it; 0 for a new one"`
+	Keep          []string        `json:"keep,omitempty" sep:"none" placeholder:"DIGEST" help:"which of the further ONNX models stay; may be repeated, and the list is whole each time. none takes all away" doc:"which of the further ONNX models stay, the whole list, by digest; none, alone, takes all away"`
+	Weights       []string        `json:"weights,omitempty" name:"weight" sep:"none" placeholder:"URL=SHARE" help:"how often a server is asked beside the others, 0 to 10000: 0 is never (a new server: 1); may be repeated. Of an ONNX model beside others write DIGEST=SHARE" doc:"how often servers are asked beside the others, as URL=SHARE: 0 to 10000, 0 is never, 1 for a new server; of ONNX models beside others, DIGEST=SHARE"`
+	Balance       string          `json:"balance,omitempty" placeholder:"NAME" help:"how a server, or one of several ONNX models, is picked: round-robin, least-request, or caller, which keeps each caller on one (a new route: round-robin)" doc:"how a server, or one of several ONNX models, is picked: round-robin, least-request (of servers alone), or caller, which keeps each caller on one"`
 	Shadow        string          `json:"shadow,omitempty" placeholder:"URL" help:"a server whose model gets a copy of every request, and whose answers are compared and go to nobody; none takes it away" doc:"a server whose model gets a copy of every request, and whose answers are compared and go to nobody; none takes it away"`
+	ShadowONNX    []byte          `json:"shadow_onnx,omitzero" name:"shadow-onnx" type:"filecontent" placeholder:"FILE" help:"an ONNX model that runs in the gateway, gets a copy of every request, and whose answers are compared and go to nobody" doc:"an ONNX model that runs in the gateway, gets a copy of every request, and whose answers are compared and go to nobody"`
 	ShadowName    string          `json:"shadow_remote,omitempty" name:"shadow-remote" placeholder:"NAME" help:"the shadow's name on its server, if it is another" doc:"the shadow's name on its server, if it is another"`
 	Signature     json.RawMessage `json:"signature,omitzero" type:"filecontent" placeholder:"FILE" help:"what the model takes and gives, as JSON, where its server cannot say: {\"inputs\": [{\"name\": \"x\", \"datatype\": \"FP32\", \"shape\": [-1, 4]}], \"outputs\": […]}. -1 takes any size, and dimension 0 counts rows" doc:"what the model takes and gives; asked of a new model when absent"`
 	Bounds        json.RawMessage `json:"bounds,omitzero" type:"filecontent" placeholder:"FILE" help:"what each column of an input may hold, as JSON: {\"input\": NAME, \"features\": [{\"name\": …, \"min\": …, \"max\": …}, …]}. A new model of the same inputs keeps the bounds; for other inputs they end" doc:"what each column of an input may hold: {input, features: [{name, min, max}, …]}, where min and max may be absent. A new model of the same inputs keeps the bounds; for other inputs they end"`
@@ -202,8 +207,11 @@ func (s Spec) backend(r *Route) error {
 	case s.ofServer() && (s.ONNX != nil || s.Upstream == "" && r.Upstream == ""):
 		return &pavise.Error{Kind: pavise.Invalid, Msg: "remote, protocol, version and tls are how a model is asked for by its name on a server, and this route has none", Hint: "give --upstream URL with --remote NAME, --protocol NAME, --model-version VERSION or --tls NAME"}
 	case s.ONNX != nil:
+		if r.Upstream != "" {
+			r.Balance = ""
+		}
 		r.Upstream, r.Remote, r.Protocol, r.Version, r.TLS = "", "", "", "", ""
-		r.Weight, r.Replicas, r.Balance = nil, nil, ""
+		r.Weight, r.Replicas = nil, nil
 	case s.Upstream != "" || s.ofServer():
 		r.ONNX, r.Upstream, r.Remote = "", cmp.Or(s.Upstream, r.Upstream), cmp.Or(s.Remote, r.Remote, r.Model.ID)
 		r.Protocol, r.Version = cmp.Or(s.Protocol, r.Protocol), cmp.Or(s.Version, r.Version)

@@ -59,9 +59,9 @@ func (r Route) addresses() (all []string) {
 }
 
 // sameShares reports whether two routes that lead to the same model ask the same servers
-// equally often, and pick them alike.
+// and versions equally often, and pick them alike.
 func (r Route) sameShares(other Route) bool {
-	return r.Balance == other.Balance && slices.Equal(r.endpoints(), other.endpoints())
+	return r.Balance == other.Balance && slices.Equal(r.endpoints(), other.endpoints()) && slices.Equal(r.Versions, other.Versions)
 }
 
 // copied is where the shadow of a route is.
@@ -72,8 +72,8 @@ func (r Route) copied() infer.Place {
 // answers says what answers on a route, as its records do: a digest, or an address, and
 // how many more there are.
 func (r Route) answers() string {
-	if n := len(r.Replicas); n > 0 {
-		return fmt.Sprintf("%s and %d more", r.Upstream, n)
+	if n := len(r.Replicas) + len(r.further()); n > 0 {
+		return fmt.Sprintf("%s and %d more", cmp.Or(r.ONNX, r.Upstream), n)
 	}
 	return cmp.Or(r.ONNX, r.Upstream)
 }
@@ -110,7 +110,8 @@ func (s Spec) servers(r *Route, was []upstream.Endpoint) error {
 	if len(urls) >= upstream.MaxEndpoints {
 		return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("%d replicas, and a route has %d servers at most", len(urls), upstream.MaxEndpoints)}
 	}
-	shares, err := upstream.Shares(append([]string{r.Upstream}, urls...), was, s.Weights)
+	ofServers := slices.DeleteFunc(slices.Clone(s.Weights), ofVersion)
+	shares, err := upstream.Shares(append([]string{r.Upstream}, urls...), was, ofServers)
 	if err != nil {
 		return err
 	}
@@ -148,7 +149,7 @@ func (r Route) checkServers() error {
 	if _, known := balances[r.Balance]; !known {
 		return refuse("write "+balanceTurns+", "+balanceLeast+" or "+balanceCaller, "balance %.60q is none", r.Balance)
 	}
-	if !own && (len(r.Replicas) > 0 || r.Weight != nil || r.Balance != "") {
+	if !own && (len(r.Replicas) > 0 || r.Weight != nil || r.Balance != "" && r.ONNX == "" && r.Upstream != "") {
 		return refuse("give --upstream URL, the first of them", "replicas, weights and a balance are of model servers that Pavise asks itself, and %s has none", r.Model)
 	}
 	if own {
@@ -193,7 +194,8 @@ func (l *Live) inherit(was *Live) bool {
 	if was == nil || !was.sameModel(l.Route) || !reflect.DeepEqual(was.Signature, l.Signature) {
 		return false
 	}
-	l.Predictor, l.Chat, l.Mirror = was.Predictor, was.Chat, was.Mirror
+	l.Predictor, l.Chat, l.Mirror, l.loaded = was.Predictor, was.Chat, was.Mirror, was.loaded
+	l.turn()
 	if reflect.DeepEqual(was.Prompts.Classifier, l.Prompts.Classifier) {
 		l.Judge = was.Judge
 	} else if was.Judge != nil {

@@ -2,6 +2,7 @@ package route
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"slices"
 
@@ -15,10 +16,15 @@ type Course struct {
 	Model  pavise.Name
 	Digest string // of an ONNX model to run in the gateway, sha256:HEX; empty: servers are asked
 	// ONNX returns its bytes. It is asked only if they are not here.
-	ONNX    func(ctx context.Context) ([]byte, error)
-	Servers []Replica // the first of them is the route's own
-	Shadow  string    // the address of a server that hears the calls; empty: none does
-	Safe    bool      // it is the way back: it goes on where the disk is full
+	ONNX func(ctx context.Context) ([]byte, error)
+	// Beside is the digest of a second ONNX model, and BesideONNX returns its bytes: it
+	// answers Weight in a hundred calls, or, at 0, hears them. Empty: there is none.
+	Beside     string
+	BesideONNX func(ctx context.Context) ([]byte, error)
+	Weight     int
+	Servers    []Replica // the first of them is the route's own
+	Shadow     string    // the address of a server that hears the calls; empty: none does
+	Safe       bool      // it is the way back: it goes on where the disk is full
 }
 
 // Steer puts behind a route what a course says, and leaves its terms as they are. What is
@@ -60,13 +66,18 @@ func (t *Table) Steer(ctx context.Context, c Course) error {
 	if c.Safe {
 		update = t.db.UpdateSafe
 	}
-	return t.save(ctx, update, placed, spec.ONNX, nil)
+	return t.save(ctx, update, placed, nil)
 }
 
 // sits reports whether a route has what the course says already.
 func (c Course) sits(r *Route) bool {
 	if c.Digest != "" {
-		return r.ONNX == c.Digest && r.Shadow == ""
+		var versions []Version
+		heard := c.Beside
+		if c.Weight > 0 {
+			heard, versions = "", []Version{{c.Digest, 100 - c.Weight}, {c.Beside, c.Weight}}
+		}
+		return r.ONNX == c.Digest && r.Shadow == "" && r.ShadowONNX == heard && slices.Equal(r.Versions, versions)
 	}
 	var have []Replica
 	for _, e := range r.endpoints() {
@@ -79,10 +90,15 @@ func (c Course) sits(r *Route) bool {
 func (t *Table) course(ctx context.Context, c Course) (s Spec, err error) {
 	s = Spec{Name: c.Model.String()}
 	if c.Digest != "" {
-		s.Shadow = nothing // or who was put there hears on
-		s.ONNX, err = t.Model(ctx, c.Digest)
-		if pavise.KindOf(err) == pavise.NotFound {
-			s.ONNX, err = c.ONNX(ctx)
+		s.Shadow, s.Keep = nothing, []string{nothing} // or who was put there hears on, and answers
+		if s.ONNX, err = t.bytesOf(ctx, c.Digest, c.ONNX); err != nil || c.Beside == "" {
+			return s, err
+		}
+		beside, err := t.bytesOf(ctx, c.Beside, c.BesideONNX)
+		if c.Weight > 0 {
+			s.Beside, s.Weights = beside, []string{fmt.Sprintf("%s=%d", c.Digest, 100-c.Weight), fmt.Sprintf("%s=%d", c.Beside, c.Weight)}
+		} else {
+			s.ShadowONNX = beside
 		}
 		return s, err
 	}
@@ -103,6 +119,22 @@ func (t *Table) course(ctx context.Context, c Course) (s Spec, err error) {
 		}
 	}
 	return s, nil
+}
+
+// bytesOf are those of an ONNX model, which is fetched only if it is not here. Other bytes
+// than its digest says are an error of kind Unverified.
+func (t *Table) bytesOf(ctx context.Context, digest string, fetch func(ctx context.Context) ([]byte, error)) ([]byte, error) {
+	b, err := t.Model(ctx, digest)
+	if pavise.KindOf(err) == pavise.NotFound {
+		b, err = fetch(ctx)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if is := fmt.Sprintf("sha256:%x", sha256.Sum256(b)); is != digest {
+		return nil, &pavise.Error{Kind: pavise.Unverified, Msg: fmt.Sprintf("the model %s is to be brought to the gateway, and its bytes are %s", digest, is), Hint: "the store was changed, or where the files of models are kept: release a version that you trust"}
+	}
+	return b, nil
 }
 
 // remembered is what the servers of a course take and give, if the route led to them

@@ -50,6 +50,7 @@ type Table struct {
 	servers *infer.Servers   // that routes lead to
 	watch   *telemetry.Meter // nil: nobody counts
 	tiers   *tier.Book       // who copies models; nil: nobody looks
+	aside   int              // bytes of models that run beside others, at most
 	parsed  atomic.Pointer[parsed]
 
 	changing sync.Mutex                            // held over a whole change, store and table
@@ -63,7 +64,7 @@ func Open(ctx context.Context, g *guard.Guard, db *store.DB, meter *firewall.Met
 	if err := db.Migrate(ctx, "gateway", steps); err != nil {
 		return nil, err
 	}
-	t := &Table{guard: g, db: db, meter: meter, servers: servers, watch: watch, tiers: tiers}
+	t := &Table{guard: g, db: db, meter: meter, servers: servers, watch: watch, tiers: tiers, aside: maxAside}
 	table := map[pavise.Name]*Live{}
 	t.live.Store(&table)
 	if err := db.View(ctx, t.startAll); err != nil {
@@ -123,8 +124,12 @@ func stored(tx *store.Tx) (routes []Route, err error) {
 // start makes a stored route ready to take requests.
 func (t *Table) start(tx *store.Tx, route Route) (*Live, error) {
 	l, err := t.startModel(tx, route)
-	if err != nil || route.Shadow == "" {
+	switch {
+	case err != nil || route.Shadow == "" && route.ShadowONNX == "":
 		return l, err
+	case route.ShadowONNX != "":
+		l.Mirror = shadow.New(l.loaded[len(l.loaded)-1].Native, shadow.Here, l.Gate, route.answers(), route.ShadowONNX)
+		return l, nil
 	}
 	// Servers that are called otherwise share nothing with those of callers: a shadow that
 	// hangs fills its own connections alone.
@@ -135,7 +140,7 @@ func (t *Table) start(tx *store.Tx, route Route) (*Live, error) {
 		l.stop()
 		return nil, err
 	}
-	l.Mirror = shadow.New(copied, l.Gate, route.answers(), route.copied().Model+" at "+route.Shadow)
+	l.Mirror = shadow.New(copied, shadow.OnServer, l.Gate, route.answers(), route.copied().Model+" at "+route.Shadow)
 	return l, nil
 }
 
@@ -159,23 +164,7 @@ func (t *Table) startModel(tx *store.Tx, route Route) (*Live, error) {
 		l.Predictor = remote
 		return l, nil
 	}
-	var onnx []byte
-	if err := tx.QueryRow(`SELECT onnx FROM gateway_models WHERE digest = ?`, route.ONNX).Scan(&onnx); err != nil {
-		return nil, fmt.Errorf("read model %s: %w", route.ONNX, err)
-	}
-	native, err := infer.NewNative(route.Model.ID, onnx)
-	if err != nil {
-		return nil, err
-	}
-	if native.Digest() != route.ONNX {
-		return nil, &pavise.Error{
-			Kind: pavise.Unverified,
-			Msg:  fmt.Sprintf("the stored model of %s has digest %s, and its route names %s", route.Model, native.Digest(), route.ONNX),
-			Hint: "the store was changed: put the route again with the model you trust",
-		}
-	}
-	l.Predictor = native
-	return l, nil
+	return l, t.startNative(tx, l)
 }
 
 // install lets requests take the route.
@@ -228,7 +217,8 @@ type Placed struct {
 	// there, or that a calibration ended with its model; empty: nothing.
 	Warning string `json:"warning,omitempty"`
 
-	calibration *calibrated // a new one; nil: there is none
+	calibration *calibrated       // a new one; nil: there is none
+	models      map[string][]byte // ONNX models that come, by digest
 }
 
 // Put makes a route or changes what the words say of it, while requests run. It
@@ -263,7 +253,7 @@ func (t *Table) Put(ctx context.Context, who pavise.Principal, spec Spec) (place
 			Hint: "propose it: pavise route release " + placed.Model.String() + " with the same model, servers and shadow",
 		}
 	}
-	return placed, t.save(ctx, t.db.Update, placed, spec.ONNX, nil)
+	return placed, t.save(ctx, t.db.Update, placed, nil)
 }
 
 // compose makes the route that the words ask for, of the one that was there, if any,
@@ -293,8 +283,13 @@ func (t *Table) compose(ctx context.Context, spec Spec, found *finding, was *Rou
 		return placed, err
 	}
 	placed.Route, placed.Warning, placed.calibration = route, ended, own
-	if found != nil && found.doubt != "" {
-		placed.Warning = strings.TrimPrefix(ended+"; "+found.doubt, "; ")
+	if found != nil {
+		if placed.models = found.models; found.doubt != "" {
+			placed.Warning = strings.TrimPrefix(ended+"; "+found.doubt, "; ")
+		}
+		if err := t.room(route, found.models); err != nil {
+			return placed, err
+		}
 	}
 	return placed, route.Shape.ValidateFor(route.Signature)
 }
@@ -318,19 +313,41 @@ func routeName(model string) pavise.Name {
 
 // A finding is what a model that was named anew takes and gives.
 type finding struct {
+	stays     bool // the model that answers was not named: it stays
 	signature tensor.Signature
 	digest    string      // of an ONNX model
 	place     infer.Place // or where it runs
 	doubt     string      // what was amiss there when nothing had to be asked; empty: nothing
+
+	beside, shadow *infer.Native     // ONNX models that were named beside it; nil: none
+	models         map[string][]byte // the bytes of those that were named, by digest
 }
 
-// describe finds out what the model takes and gives. It is nil when the words
-// name no model, and the route's stays.
+// describe finds out what the models take and give. It is nil when the words
+// name none, and the route's stay.
 func (t *Table) describe(ctx context.Context, spec Spec, was *Route) (*finding, error) {
 	route, err := spec.route(was)
 	if err != nil {
 		return nil, err
 	}
+	f, err := t.describeMain(ctx, spec, was, route)
+	if err != nil || spec.Beside == nil && spec.ShadowONNX == nil {
+		return f, err
+	}
+	if f == nil {
+		f = &finding{stays: true, place: route.Place()}
+	}
+	var main *tensor.Signature
+	if l, err := t.Find(route.Model); f.digest != "" {
+		main = &f.signature
+	} else if err == nil && len(l.loaded) > 0 {
+		main = new(l.loaded[0].Signature())
+	}
+	return f, f.aside(spec, route.Model.ID, main)
+}
+
+// describeMain finds out what the model takes and gives that is to answer, if it is named.
+func (t *Table) describeMain(ctx context.Context, spec Spec, was *Route, route Route) (*finding, error) {
 	f := finding{place: route.Place()}
 	switch {
 	case spec.ONNX != nil:
@@ -339,6 +356,7 @@ func (t *Table) describe(ctx context.Context, spec Spec, was *Route) (*finding, 
 			return nil, err
 		}
 		f.signature, f.digest = native.Signature(), native.Digest()
+		f.keep(f.digest, spec.ONNX)
 	case route.Language() && (spec.namesModel() || len(spec.Replicas) > 0):
 		if err := t.servers.Alike(route.endpoints()); err != nil {
 			return nil, err
@@ -371,12 +389,15 @@ func (t *Table) describe(ctx context.Context, spec Spec, was *Route) (*finding, 
 // complete fills in what the model takes and gives: as the words say, else as was
 // found, else as it was. Columns and their bounds stay where the ports do.
 func (f *finding) complete(route, was *Route, spec Spec) error {
-	if f != nil {
+	if f != nil && !f.stays {
 		route.ONNX, route.Signature = f.digest, f.signature
 		if was != nil {
 			firewall.KeepColumns(route.Signature.Inputs, was.Signature.Inputs)
 			firewall.KeepColumns(route.Signature.Outputs, was.Signature.Outputs)
 		}
+	}
+	if err := spec.versions(route, was, f); err != nil {
+		return err
 	}
 	if route.Language() {
 		return nil
@@ -403,9 +424,8 @@ func (f *finding) complete(route, was *Route, spec Spec) error {
 
 // save stores the route, starts it, and lets requests take it, all or nothing: update
 // is the store's Update or UpdateSafe, and more, unless nil, is part of the same
-// transaction. The bytes of an ONNX model that is stored already may be nil. Callers
-// hold changing.
-func (t *Table) save(ctx context.Context, update func(context.Context, func(*store.Tx) error) error, placed Placed, onnx []byte, more func(*store.Tx) error) error {
+// transaction. Callers hold changing.
+func (t *Table) save(ctx context.Context, update func(context.Context, func(*store.Tx) error) error, placed Placed, more func(*store.Tx) error) error {
 	route := placed.Route
 	text, err := json.Marshal(route)
 	if err != nil {
@@ -414,7 +434,7 @@ func (t *Table) save(ctx context.Context, update func(context.Context, func(*sto
 	was := (*t.live.Load())[route.Model]
 	var l *Live
 	err = update(ctx, func(tx *store.Tx) error {
-		if err := placed.keepBytes(tx, onnx); err != nil {
+		if err := placed.keepBytes(tx); err != nil {
 			return err
 		}
 		if l = t.liveOf(route); !l.inherit(was) {
@@ -435,11 +455,11 @@ func (t *Table) save(ctx context.Context, update func(context.Context, func(*sto
 	return t.take(ctx, l, was, err)
 }
 
-// keepBytes keeps the bytes of what a route names: those of an ONNX model, unless they are
-// nil, and those of a new calibration.
-func (p Placed) keepBytes(tx *store.Tx, onnx []byte) error {
-	if onnx != nil {
-		if err := keepBytes(tx, p.Route.ONNX, onnx); err != nil {
+// keepBytes keeps the bytes of what a route names: those of ONNX models that come, and
+// those of a new calibration.
+func (p Placed) keepBytes(tx *store.Tx) error {
+	for digest, onnx := range p.models {
+		if err := keepBytes(tx, digest, onnx); err != nil {
 			return err
 		}
 	}
@@ -472,7 +492,7 @@ func (t *Table) take(ctx context.Context, l, was *Live, err error) error {
 // leave ends a route's model, unless the route that is kept goes on with it, and notes
 // how its shadow did. Either may be nil.
 func (t *Table) leave(ctx context.Context, left, kept *Live) {
-	if left == nil || kept != nil && left.Predictor == kept.Predictor && left.Chat == kept.Chat {
+	if left == nil || kept != nil && left.Predictor == kept.Predictor && left.Chat == kept.Chat && left.Mirror == kept.Mirror {
 		return
 	}
 	t.tell(ctx, left)
@@ -526,7 +546,7 @@ func (t *Table) List(ctx context.Context, who pavise.Principal, tenant string) (
 	defer entry.Exit(&err)
 	for _, l := range *t.live.Load() {
 		if l.Model.Tenant == tenant {
-			routes = append(routes, Standing{Route: l.Route, Quarantined: t.Barred(l.Model), Servers: l.state()})
+			routes = append(routes, Standing{Route: l.Route, Quarantined: t.Barred(l.Model), Servers: l.state(), Running: l.versions()})
 		}
 	}
 	slices.SortFunc(routes, func(a, b Standing) int { return strings.Compare(a.Model.ID, b.Model.ID) })

@@ -399,10 +399,10 @@ func sameWatch(was *Live, r Route) bool {
 	return was != nil && was.Calibration == r.Calibration && reflect.DeepEqual(was.Signature, r.Signature)
 }
 
-// Blobs are the digests of what the route needs beside its words: its model, its
+// Blobs are the digests of what the route needs beside its words: its models, its
 // calibration.
 func (r Route) Blobs() []string {
-	return slices.DeleteFunc([]string{r.ONNX, r.Calibration}, func(d string) bool { return d == "" })
+	return slices.DeleteFunc(append(r.models(), r.Calibration), func(d string) bool { return d == "" })
 }
 
 // inOrder returns tensors in the order of the ports, those that are there.

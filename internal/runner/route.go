@@ -45,10 +45,10 @@ func releaseRunner(rooms *Rooms) change.Runner {
 			}
 			plan, err := rooms.Routes.PlanRelease(ctx, s)
 			if err == nil {
-				err = rooms.fit(ctx, on.Tenant, plan.Model)
+				err = rooms.fit(ctx, on.Tenant, plan)
 			}
 			return change.Plan{
-				Summary: fmt.Sprintf("let %s be answered by %s%s", s.Name, shortModel(plan.Model), plan.Will.Heard()),
+				Summary: fmt.Sprintf("let %s be answered by %s%s%s", s.Name, shortModel(plan.Model), plan.Will.Aside(), plan.Will.Heard()),
 				Digests: map[string]string{routeBefore: plan.Before, "model": plan.Model}, Detail: plan,
 			}, err
 		},
@@ -63,12 +63,17 @@ func releaseRunner(rooms *Rooms) change.Runner {
 	}
 }
 
-// fit refuses, with kind Denied, a model of which the registry says that it may not answer.
-func (rooms *Rooms) fit(ctx context.Context, tenant, model string) error {
+// fit refuses, with kind Denied, models of which the registry says that they may not answer.
+func (rooms *Rooms) fit(ctx context.Context, tenant string, plan route.ReleasePlan) error {
 	if rooms.Models == nil {
 		return nil
 	}
-	return rooms.Models.Unfit(ctx, tenant, model)
+	for _, model := range append([]string{plan.Model}, plan.Beside...) {
+		if err := rooms.Models.Unfit(ctx, tenant, model); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // safeRouteRunner runs a verb on a route in the safe direction.
@@ -89,10 +94,10 @@ func safeRouteRunner(plan func(context.Context, pavise.Name) (change.Plan, error
 func (rooms *Rooms) planRollback(ctx context.Context, model pavise.Name) (change.Plan, error) {
 	plan, err := rooms.Routes.PlanRollback(ctx, model)
 	if err == nil {
-		err = rooms.fit(ctx, model.Tenant, plan.Model)
+		err = rooms.fit(ctx, model.Tenant, plan)
 	}
 	return change.Plan{
-		Summary: fmt.Sprintf("let %s be answered by %s again%s", model, shortModel(plan.Model), plan.Will.Heard()),
+		Summary: fmt.Sprintf("let %s be answered by %s again%s%s", model, shortModel(plan.Model), plan.Will.Aside(), plan.Will.Heard()),
 		Digests: map[string]string{routeBefore: plan.Before, "model": plan.Model}, Detail: plan,
 	}, err
 }

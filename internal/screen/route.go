@@ -144,7 +144,7 @@ func span(d time.Duration) string {
 
 func behind(r route.Route) string {
 	if r.ONNX != "" {
-		return "onnx " + r.ONNX[:min(len(r.ONNX), 19)]
+		return "onnx " + r.ONNX[:min(len(r.ONNX), 19)] + r.Aside()
 	}
 	return r.Upstream
 }
@@ -176,7 +176,7 @@ func behindAll(r route.Standing) string {
 	if r.Remote != "" && r.Remote != r.Model.ID {
 		text = r.Remote + " at " + text
 	}
-	if r.Shadow != "" {
+	if r.Shadow != "" || r.ShadowONNX != "" {
 		text += ", with a shadow"
 	}
 	return text

@@ -13,9 +13,11 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"maps"
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -54,6 +56,48 @@ func Until(ctx context.Context, s Server, listener net.Listener) error {
 			err = s.Close()
 		}
 		return err
+	}
+}
+
+// Plain has the end of a server of net/http wait for no connection on which nothing was
+// asked. That waits five seconds for each, although it answers nothing that comes by then;
+// and there often is one: a client that has dialled takes the connection that came free
+// meanwhile, and keeps the new one for later. It takes the server's ConnState.
+func Plain(s *http.Server) *http.Server {
+	q := &quiet{conns: map[net.Conn]bool{}}
+	s.ConnState = q.state
+	s.RegisterOnShutdown(q.end)
+	return s
+}
+
+// quiet are the connections of a server on which nothing was asked yet.
+type quiet struct {
+	mu    sync.Mutex // guards what follows
+	conns map[net.Conn]bool
+	over  bool // the server ends: one that comes is closed
+}
+
+// state notes what became of a connection.
+func (q *quiet) state(c net.Conn, is http.ConnState) {
+	q.mu.Lock()
+	over := q.over
+	if delete(q.conns, c); is == http.StateNew {
+		q.conns[c] = true
+	}
+	q.mu.Unlock()
+	if over && is == http.StateNew {
+		c.Close()
+	}
+}
+
+// end closes them.
+func (q *quiet) end() {
+	q.mu.Lock()
+	q.over = true
+	silent := slices.Collect(maps.Keys(q.conns))
+	q.mu.Unlock()
+	for _, c := range silent {
+		c.Close()
 	}
 }
 
@@ -105,7 +149,7 @@ func Members(handler http.Handler, certificate func(*tls.ClientHelloInfo) (*tls.
 
 // secure is a server that holds nobody's connection for ever.
 func secure(handler http.Handler, certificate func(*tls.ClientHelloInfo) (*tls.Certificate, error)) overTLS {
-	return overTLS{&http.Server{
+	return overTLS{Plain(&http.Server{
 		Handler:           handler,
 		HTTP2:             edge.HTTP2(),
 		ReadHeaderTimeout: 5 * time.Second,
@@ -117,7 +161,7 @@ func secure(handler http.Handler, certificate func(*tls.ClientHelloInfo) (*tls.C
 		ErrorLog:          log.New(io.Discard, "", 0), // of broken handshakes: anybody can make as many as they like
 
 		DisableGeneralOptionsHandler: true, // the doors answer OPTIONS * as they do all else
-	}}
+	})}
 }
 
 // overTLS is a server that takes plain listeners.

@@ -2,8 +2,9 @@
 //
 // A shadow gets a copy of a request when its caller has been answered and the record is
 // written. Its own answer reaches nobody: it is compared with what the caller's model
-// said, and counted. It can cost the caller nothing: copies that it is too slow for, and
-// large ones, are dropped and counted as such, and it asks on connections of its own.
+// said, and counted. The caller never waits for it: copies that it is too slow for, and
+// large ones, are dropped and counted as such, and a shadow on a server is asked on
+// connections of its own. One that runs in this process takes of its processors.
 //
 // The package owns the queue of copies of each shadow, at most 32 MiB, and its tally
 // since that was last taken.
@@ -12,6 +13,7 @@ package shadow
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"slices"
 	"sync"
@@ -19,16 +21,26 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/firewall"
-	"github.com/pavise/pavise/internal/infer"
 	"github.com/pavise/pavise/internal/tensor"
 )
 
 const (
 	waiting  = 64        // copies that wait for a shadow; more are dropped, and counted
 	most     = 512 << 10 // of a copy, at eight for a number; a larger one is dropped, and counted
-	workers  = 2         // copies that a shadow is asked about at once
 	patience = time.Minute
 )
+
+// How many copies a shadow is asked about at once. One that runs in this process computes
+// where callers' models do, and so is asked about one.
+const (
+	OnServer = 2
+	Here     = 1
+)
+
+// A Model is what a shadow asks. One that has a Close is closed at the end.
+type Model interface {
+	Infer(context.Context, *tensor.Request) (*tensor.Response, error)
+}
 
 // A Tally is how a shadow did beside the model whose callers it heard.
 type Tally struct {
@@ -46,7 +58,7 @@ type Tally struct {
 // A Shadow is a model that gets a copy of what the model of a route is asked. What it
 // says reaches nobody: it is compared, and counted.
 type Shadow struct {
-	model *infer.Upstream
+	model Model
 	gate  firewall.Gate
 	queue chan Copy
 	stop  context.CancelFunc // ends the workers
@@ -61,11 +73,12 @@ type Copy struct {
 	truth   *tensor.Response
 }
 
-// New starts a shadow, which ends with End, and its model with it.
-func New(m *infer.Upstream, gate firewall.Gate, of, is string) *Shadow {
+// New starts a shadow, which ends with End, and its model with it. atOnce is how many copies
+// it is asked about at once, and of and is what its tally says of both models.
+func New(m Model, atOnce int, gate firewall.Gate, of, is string) *Shadow {
 	ctx, stop := context.WithCancel(context.Background())
 	s := &Shadow{model: m, gate: gate, queue: make(chan Copy, waiting), stop: stop, tally: Tally{Model: of, Shadow: is}}
-	for range workers {
+	for range atOnce {
 		go s.work(ctx)
 	}
 	return s
@@ -75,7 +88,9 @@ func New(m *infer.Upstream, gate firewall.Gate, of, is string) *Shadow {
 func (s *Shadow) End() {
 	if s != nil {
 		s.stop()
-		s.model.Close()
+		if m, ok := s.model.(interface{ Close() }); ok {
+			m.Close()
+		}
 	}
 }
 
@@ -158,7 +173,7 @@ func copied(list []tensor.Tensor) []tensor.Tensor {
 func (s *Shadow) ask(ctx context.Context, x Copy) {
 	within, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	answer, err := s.model.Infer(within, x.request)
+	answer, err := s.infer(within, x.request)
 	if ctx.Err() != nil {
 		return // the route has ended, and that is no fault of the shadow's
 	}
@@ -179,6 +194,17 @@ func (s *Shadow) ask(ctx context.Context, x Copy) {
 	s.tally.Rows += x.request.Rows()
 	s.tally.Same += same
 	s.tally.Furthest = max(s.tally.Furthest, furthest)
+}
+
+// infer asks the model. One that breaks over what callers sent has no answer: it takes
+// nothing else with it.
+func (s *Shadow) infer(ctx context.Context, r *tensor.Request) (answer *tensor.Response, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = &pavise.Error{Kind: pavise.Internal, Msg: "it broke over what it was asked", Err: fmt.Errorf("panic: %v", p)}
+		}
+	}()
+	return s.model.Infer(ctx, r)
 }
 
 // fault is what may be told of an error.

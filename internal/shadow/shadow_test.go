@@ -1,8 +1,10 @@
 package shadow
 
 import (
+	"context"
 	"math"
 	"testing"
+	"testing/synctest"
 
 	"github.com/pavise/pavise/internal/firewall"
 	"github.com/pavise/pavise/internal/infer"
@@ -56,7 +58,7 @@ func TestCopies(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := New(model, firewall.Gate{}, "of", "is")
+	s := New(model, OnServer, firewall.Gate{}, "of", "is")
 	defer s.End()
 	request := &tensor.Request{ID: "i", Inputs: []tensor.Tensor{{Name: "w", Datatype: tensor.Bytes, Shape: []int64{1}, Data: tensor.Data{Bytes: [][]byte{[]byte("word")}}}}}
 	truth := &tensor.Response{Outputs: []tensor.Tensor{floats("s", 1, 1)}}
@@ -82,4 +84,32 @@ func TestCopies(t *testing.T) {
 		t.Error("nothing was said, twice")
 	}
 	(*Shadow)(nil).End()
+}
+
+// A breaker panics over some requests, and answers others.
+type breaker struct{ answer *tensor.Response }
+
+func (b breaker) Infer(_ context.Context, r *tensor.Request) (*tensor.Response, error) {
+	if r.ID == "bad" {
+		panic("no such row")
+	}
+	return b.answer, nil
+}
+
+// TestShadowThatBreaks has a model in this process panic over what it is asked: that is a
+// fault of its own, and it is asked on.
+func TestShadowThatBreaks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		signature := tensor.Signature{Inputs: []tensor.Port{{Name: "x", Datatype: tensor.FP64, Shape: []int64{-1, 1}}}, Outputs: []tensor.Port{{Name: "s", Datatype: tensor.FP64, Shape: []int64{-1, 1}}}}
+		answer := &tensor.Response{Outputs: []tensor.Tensor{floats("s", 1, 1)}}
+		s := New(breaker{answer}, Here, firewall.NewGate(signature, 4), "of", "is")
+		defer s.End()
+		for _, id := range []string{"bad", "good", "bad", "good"} {
+			s.Hear(s.Copy(&tensor.Request{ID: id, Inputs: []tensor.Tensor{floats("x", 1, 1)}}, answer))
+		}
+		synctest.Wait()
+		if got, _ := s.Take(); got.Failed != 2 || got.Asked != 2 || got.Same != 2 || got.LastFault != "it broke over what it was asked" {
+			t.Errorf("%+v", got)
+		}
+	})
 }

@@ -79,6 +79,7 @@ const (
 	labelProvider = "gen_ai.provider.name"
 	labelAsked    = "gen_ai.request.model"
 	labelToken    = "gen_ai.token.type"
+	labelVersion  = "pavise.version"
 )
 
 // The metrics, in the order in which they are told.
@@ -93,6 +94,7 @@ var (
 	bytesIn      = metric("pavise.request.bytes", Counter, "By", "Bytes of bodies read from callers", labelModel)
 	bytesOut     = metric("pavise.response.bytes", Counter, "By", "Bytes of bodies answered to callers", labelModel)
 	late         = metric("pavise.answers.late", Counter, "{request}", "Requests that ended above the top of their route's ladder, so that their time tells what they took", labelModel)
+	versions     = metric("pavise.version.answers", Counter, "{request}", "Requests that each of several ONNX models of a route answered since it was loaded", labelModel, labelVersion)
 
 	httpDuration = metric("http.server.request.duration", Histogram, "s", "Requests of the data plane's HTTP doors", labelMethod, labelRoute, labelStatus).buckets(web)
 	httpActive   = metric("http.server.active_requests", UpDown, "{request}", "HTTP requests under way now")
@@ -172,7 +174,7 @@ var build = metric("pavise.build", Gauge, "{build}", "What runs; always 1", "ser
 
 // All returns the table: every metric that may be told, in order.
 func All() (all []*Metric) {
-	all = append(all, requests, active, duration, partDuration, verdicts, rowsAsked, rowsCharged, bytesIn, bytesOut, late)
+	all = append(all, requests, active, duration, partDuration, verdicts, rowsAsked, rowsCharged, bytesIn, bytesOut, late, versions)
 	all = append(all, httpDuration, httpActive, httpIn, httpOut)
 	all = append(all, genaiServer, genaiFirst, genaiNext, genaiClient, genaiTokens)
 	all = append(all, logSync)

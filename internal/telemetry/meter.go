@@ -95,7 +95,8 @@ type Meter struct {
 	in, out   *histogram
 	sync      *histogram
 
-	ask [len(readings)]atomic.Pointer[func() float64]
+	ask      [len(readings)]atomic.Pointer[func() float64]
+	versions atomic.Pointer[EachVersion]
 
 	mu     sync.Mutex        // guards changes of what follows
 	models map[string]*Model // by id, the first maxModels; guarded by mu
@@ -133,6 +134,20 @@ func New(cfg Config) (*Meter, error) {
 func (m *Meter) Ask(r Reading, how func() float64) {
 	if m != nil {
 		m.ask[r].Store(&how)
+	}
+}
+
+// An EachVersion tells how many requests each of the models has answered that share the calls of
+// a route, under the route's id and as much of the model's digest as people compare.
+type EachVersion func(tell func(model, version string, answers uint64))
+
+// maxVersions bounds how many of them are told.
+const maxVersions = 256
+
+// AskVersions has the models told that share the calls of routes, as Ask has a reading.
+func (m *Meter) AskVersions(how EachVersion) {
+	if m != nil {
+		m.versions.Store(&how)
 	}
 }
 

@@ -79,7 +79,29 @@ func (m *Meter) pipeline(models []*Model) []Family {
 		}
 	}
 	now := Family{active, []Series{{Value: float64(m.active.Load())}}}
-	return []Family{ended, now, took, parts, said, asked, charged, in, out, above}
+	return []Family{ended, now, took, parts, said, asked, charged, in, out, above, m.shared()}
+}
+
+// shared tells which of several models answered. Routes of two tenants may have one id, and
+// then count as one.
+func (m *Meter) shared() Family {
+	f := Family{Metric: versions}
+	how := m.versions.Load()
+	if how == nil {
+		return f
+	}
+	(*how)(func(model, version string, answers uint64) {
+		labels := []string{model, version}
+		at := slices.IndexFunc(f.Series, func(s Series) bool { return slices.Equal(s.Labels, labels) })
+		switch {
+		case at >= 0:
+			f.Series[at].Value += float64(answers)
+		case len(f.Series) < maxVersions:
+			f.Series = append(f.Series, Series{Labels: labels, Value: float64(answers)})
+		}
+	})
+	slices.SortFunc(f.Series, func(a, b Series) int { return slices.Compare(a.Labels, b.Labels) })
+	return f
 }
 
 // web tells what the HTTP doors did.
