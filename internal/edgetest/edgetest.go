@@ -150,7 +150,7 @@ func openWith(t testing.TB, cfg telemetry.Config, d disk.Directory, more []guard
 	watch, err := telemetry.New(cfg)
 	must(err)
 	if watched != nil {
-		watched.Guard, watched.Store, watched.Key, watched.Now = w.Guard, db, kek.Baselines, time.Now
+		watched.Guard, watched.Log, watched.Store, watched.Key, watched.Sign, watched.Now = w.Guard, w.Log, db, kek.Baselines, key, time.Now
 		w.Monitor, err = monitor.Open(t.Context(), *watched)
 		must(err)
 	}

@@ -24,11 +24,15 @@ func (w *world) approved(ask Ask) error {
 	return w.Baseline(ctx, who, onIt, ask, plan.Digests(), func(*store.Tx) error { return nil })
 }
 
-// inForce is the baseline in force.
+// inForce is a copy of the baseline in force.
 func (w *world) inForce() *drift.Baseline {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.models[scorer].bases[now].Baseline
+	b, err := drift.ParseBaseline(w.models[scorer].bases[now].Text())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return b
 }
 
 // TestSlowPoison: who leads the baseline away, a step at a time and each with approval, is found
@@ -140,7 +144,7 @@ func TestSwapped(t *testing.T) {
 		w.windows(1)
 		w.stop()
 		if err := w.db.Update(t.Context(), func(tx *store.Tx) error {
-			_, err := tx.Exec(`UPDATE monitor_baselines SET sealed = ?`, []byte("somebody else's"))
+			_, err := tx.Exec(`UPDATE monitor_texts SET sealed = ?`, []byte("somebody else's"))
 			return err
 		}); err != nil {
 			t.Fatal(err)

@@ -2,6 +2,7 @@ package premises
 
 import (
 	"context"
+	"crypto/ed25519"
 	"encoding/json"
 	"fmt"
 	"time"
@@ -19,7 +20,7 @@ import (
 // comes before the data plane, which feeds it, and acts by what is opened after it.
 func (h *House) OpenMonitor(ctx context.Context, k installation.Keys, own *config.Drift) (err error) {
 	h.Monitor, err = monitor.Open(ctx, monitor.Config{
-		Guard: h.Guard, Store: h.DB, Key: k.KEK.Baselines, House: h.Verdicts(), Now: h.Now, Say: h.Say,
+		Guard: h.Guard, Log: h.Log, Store: h.DB, Key: k.KEK.Baselines, Sign: ed25519.NewKeyFromSeed(k.Drift), House: h.Verdicts(), Now: h.Now, Say: h.Say,
 		Window: own.Length(), Learn: own.Learnt(), Few: own.Feared(),
 	})
 	return err

@@ -9,7 +9,9 @@ import (
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/api"
 	"github.com/pavise/pavise/internal/change"
+	"github.com/pavise/pavise/internal/drift"
 	"github.com/pavise/pavise/internal/monitor"
+	"github.com/pavise/pavise/internal/registry"
 	"github.com/pavise/pavise/internal/tensor"
 )
 
@@ -79,5 +81,36 @@ func TestBaselineTakesAnother(t *testing.T) {
 	})
 	if _, err := do(t.Context(), pavise.Principal{}, drifter); pavise.KindOf(err) != pavise.Unavailable {
 		t.Errorf("where no models answer: %v", err)
+	}
+}
+
+// TestBaselineOfAVersionByNumber: a version of the registry is known by its number, and what is
+// approved is of its file.
+func TestBaselineOfAVersionByNumber(t *testing.T) {
+	w := newWorld(t)
+	w.drift(t, monitor.Stable)
+	var v registry.Version
+	file := w.shelf.file("drifter.onnx", "another drifter")
+	ana := w.person(t, "ana", "operator")
+	if err := ana.Call(t.Context(), "model.create", ModelCreate{Name: drifter.Model, Risk: "low"}, nil); err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range []registry.File{file, w.shelf.file("a.txt", "nothing that runs")} {
+		if err := ana.Call(t.Context(), "model.add", ModelAdd{Name: drifter.Model, Files: []registry.File{f}}, &v); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f := drift.Feature{Numbers: drift.NewReference([]float64{1, 2, 3}), Base: &drift.Histogram{}}
+	f.Numbers.CountAll(f.Base, make([]float64, drift.LeastRows))
+	b := drift.Baseline{Format: drift.BaselineFormat, Rows: drift.LeastRows, Features: []drift.Profile{drift.ProfileOf("x", "", f)}}
+	ask := DriftBaseline{DriftRef: drifter, File: b.Text(), Version: "1", Reason: "of its release"}
+	var ch api.ChangeView
+	if err := ana.Call(t.Context(), "drift.baseline", ask, &ch); err != nil || ch.Plan.Digests["version"] != file.Digest.String() {
+		t.Errorf("%+v: %v", ch.Plan, err)
+	}
+	for version, kind := range map[string]pavise.Kind{"2": pavise.Invalid, "7": pavise.NotFound} {
+		if ask.Version = version; pavise.KindOf(ana.Call(t.Context(), "drift.baseline", ask, &ch)) != kind {
+			t.Errorf("version %s, which has no file that runs, or is none, has a baseline", version)
+		}
 	}
 }
