@@ -53,9 +53,13 @@ type Config struct {
 	Store *store.DB
 	Key   func(tenant string) *seal.Key // seals a tenant's baselines, and draws projections
 	Sign  ed25519.PrivateKey            // signs which of them are in force
-	House House                         // nil: nothing is done, and people are told
-	Now   func() time.Time
-	Say   func(word string, err error) // tells the operator what goes wrong; nil: nobody
+	// Review proposes to people that what a model is asked now is as usual, and returns the change,
+	// and until when they may decide; no name: there is nobody to decide on that model. nil: nobody
+	// is asked.
+	Review func(ctx context.Context, ask Ask, why string) (change pavise.Name, until time.Time, err error)
+	House  House // nil: nothing is done, and people are told
+	Now    func() time.Time
+	Say    func(word string, err error) // tells the operator what goes wrong; nil: nobody
 
 	Window time.Duration // the shortest; 0: five minutes
 	Learn  int           // rows of which a first baseline is learnt; 0: 2,000

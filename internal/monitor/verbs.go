@@ -21,7 +21,10 @@ type Ask struct {
 	Learn int             `json:"learn,omitempty"` // rows
 	// Version is whose baseline it is, as a release's plan says it; empty: of what answers.
 	Version string `json:"version,omitempty"`
-	Anew    bool   `json:"anew,omitempty"` // windows are held to the first baseline no more
+	// Review: the house proposes it, of a model that has moved: whether what it is asked and answers
+	// now is as usual, is for people to say. It stands as long as the verdict does.
+	Review bool `json:"review,omitempty"`
+	Anew   bool `json:"anew,omitempty"` // windows are held to the first baseline no more
 }
 
 // A Plan is what another baseline would come to.
@@ -34,12 +37,17 @@ type Plan struct {
 	Others   []string `json:"others,omitempty"`   // that it names, and the model has not; at most mostFeatures
 	Stays    int      `json:"stays,omitempty"`    // features that keep what they are held to
 	Anew     bool     `json:"anew,omitempty"`     // windows would be held to the first baseline no more
+	Cause    Cause    `json:"cause,omitempty"`    // of a review: why it has moved
 	State    string   `json:"state"`              // as the verdict is now
 }
 
 // Digests are what the outcome depends on.
 func (p Plan) Digests() map[string]string {
-	return map[string]string{"version": p.Version, "baseline before": p.Before, "first baseline": p.First, "baseline": p.Baseline}
+	all := map[string]string{"version": p.Version, "baseline before": p.Before, "first baseline": p.First, "baseline": p.Baseline}
+	if p.Cause != "" {
+		all["cause"] = string(p.Cause)
+	}
+	return all
 }
 
 // Of names the drift of a model.
@@ -100,6 +108,12 @@ func (m *Monitor) plan(on pavise.Name, ask Ask) (p Plan, w *watched, b *based, e
 	}
 	if w.book != nil {
 		p.First = w.book.First
+	}
+	if ask.Review {
+		if w.Verdict.Stage != Confirmed {
+			return p, nil, nil, &pavise.Error{Kind: pavise.Conflict, Msg: fmt.Sprintf("%s is %s: there is nothing to review", ask.Model, w.Verdict.Stage), Hint: "pavise drift baseline proposes what it is held to at any time"}
+		}
+		p.Cause = w.Verdict.Cause
 	}
 	if ask.Learn != 0 {
 		p.Baseline = fmt.Sprintf("learnt from %d rows from then on", ask.Learn)

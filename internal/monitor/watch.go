@@ -72,6 +72,7 @@ type kept struct {
 	Verdict  Verdict     `json:"verdict"`           // as it stands
 	Quiet    []string    `json:"quiet,omitempty"`   // features of a verdict that people dismissed
 	Wait     *Order      `json:"wait,omitempty"`    // a baseline that is to be learnt
+	Asked    time.Time   `json:"asked,omitzero"`    // until when people may decide on the last review
 }
 
 // An Order has a baseline be learnt from traffic.

@@ -42,10 +42,19 @@ func baselineRunner(rooms *Rooms) change.Runner {
 			if ask.Version != "" {
 				how += ", while " + shortModel(ask.Version) + " answers"
 			}
-			if ask.Anew {
+			switch {
+			case ask.Review && ask.Anew:
+				how = fmt.Sprintf("take what %s is asked and answers now for usual: learn it as its first baseline. Or say no, and what is done: retrained, or it was an attack", on.ID)
+			case ask.Review:
+				how = fmt.Sprintf("take what %s is asked and answers now for usual, and learn it. Or say no, and what is done: retrained, or it was an attack", on.ID)
+			case ask.Anew:
 				how += "; and no more to the first one"
 			}
-			return change.Plan{Summary: how, Digests: plan.Digests(), Detail: plan}, nil
+			days := 0
+			if ask.Review {
+				days = rooms.reviewDays(ctx, ask.Model)
+			}
+			return change.Plan{Summary: how, Digests: plan.Digests(), Detail: plan, Days: days}, nil
 		},
 		Run: func(ctx context.Context, act change.Act) error {
 			ask, err := read(ctx, act.Request)
@@ -78,4 +87,17 @@ func (rooms *Rooms) called(ctx context.Context, model pavise.Name, version strin
 		return "", &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("version %d of %s has %d files that a gateway runs, not one", number, model, len(found)), Hint: "name what answers, as pavise drift show does: --version sha256:…, or the addresses of its servers"}
 	}
 	return found[0], nil
+}
+
+// reviewDays is how long people may take to decide on a model that has moved: a day where its risk
+// is high, two where it is medium, else as long as on any other change.
+func (rooms *Rooms) reviewDays(ctx context.Context, model pavise.Name) int {
+	if rooms.Models == nil {
+		return 0
+	}
+	m, err := rooms.Models.Known(ctx, model)
+	if err != nil {
+		return 0
+	}
+	return map[registry.Risk]int{registry.High: 1, registry.Medium: 2}[m.Risk]
 }

@@ -2,6 +2,7 @@ package verbs
 
 import (
 	"context"
+	"encoding/json"
 	"math/rand/v2"
 	"testing"
 	"time"
@@ -112,5 +113,38 @@ func TestBaselineOfAVersionByNumber(t *testing.T) {
 		if ask.Version = version; pavise.KindOf(ana.Call(t.Context(), "drift.baseline", ask, &ch)) != kind {
 			t.Errorf("version %s, which has no file that runs, or is none, has a baseline", version)
 		}
+	}
+}
+
+// TestReviewOfAModelThatMoved: what the house proposes of a model that has moved is decided as any
+// change is, in the time that its risk leaves.
+func TestReviewOfAModelThatMoved(t *testing.T) {
+	w := newWorld(t)
+	ana := w.person(t, "ana", "operator")
+	if err := ana.Call(t.Context(), "model.create", ModelCreate{Name: drifter.Model, Risk: "high"}, nil); err != nil {
+		t.Fatal(err)
+	}
+	w.drift(t, monitor.Stable)
+	house := pavise.Principal{Tenant: "local", Kind: pavise.Workload, ID: "drift-monitor", Roles: []string{"drift-monitor"}, Proof: "part of the house"}
+	p := change.Proposal{Verb: "drift.baseline", On: monitor.Of(drifter.Model), Request: json.RawMessage(`{"model":"local/model/drifter","learn":500,"review":true}`), Reason: "drift: it has moved"}
+	if _, err := w.Changes.Propose(t.Context(), house, p); pavise.KindOf(err) != pavise.Conflict {
+		t.Errorf("of a model that has not moved: %v", err)
+	}
+	w.drift(t, monitor.Confirmed)
+	ch, err := w.Changes.Propose(t.Context(), house, p)
+	if err != nil || ch.State != change.Open || ch.Until.Sub(ch.Proposed) != 24*time.Hour {
+		t.Fatalf("%+v: %v", ch, err)
+	}
+	var done api.ChangeView
+	vote := VoteRequest{ID: ch.Name.ID, Digest: ch.Digest, Reason: "it was an attack"}
+	if err := ana.Call(t.Context(), "change.deny", vote, &done); err != nil || done.State != change.Denied {
+		t.Errorf("%s: %v", done.State, err)
+	}
+	if ch, err = w.Changes.Propose(t.Context(), house, p); err != nil {
+		t.Fatal(err)
+	}
+	vote = VoteRequest{ID: ch.Name.ID, Digest: ch.Digest}
+	if err := ana.Call(t.Context(), "change.approve", vote, &done); err != nil || done.State != change.Done {
+		t.Errorf("%s, %s: %v", done.State, done.Outcome, err)
 	}
 }
