@@ -243,6 +243,38 @@ func TestBaselineBesideARelease(t *testing.T) {
 		if _, err := w.PlanBaseline(t.Context(), onIt, Ask{Model: scorer, Learn: 1000, Version: "v3"}); pavise.KindOf(err) != pavise.Invalid {
 			t.Errorf("learnt of a version that does not answer: %v", err)
 		}
+		if _, err := w.PlanBaseline(t.Context(), onIt, Ask{Model: scorer, File: meant.Text(), Version: "v3", Anew: true}); pavise.KindOf(err) != pavise.Invalid {
+			t.Errorf("the first one of a version that does not answer: %v", err)
+		}
+	})
+}
+
+// TestAwayAndBack: a model that nobody asked for long, and for which there was no room, is held to
+// what it was when it comes back.
+func TestAwayAndBack(t *testing.T) {
+	t.Parallel()
+	in(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.learn()
+		one := w.stands().Baseline
+		w.mu.Lock()
+		for i := range mostModels {
+			name := pavise.Name{Tenant: "local", Kind: "model", ID: fmt.Sprint("m", i)}
+			w.models[name] = &watched{model: name}
+		}
+		w.mu.Unlock()
+		time.Sleep(idle + 2*w.cfg.Window + time.Hour)
+		w.mu.Lock()
+		_, there := w.models[scorer]
+		clear(w.models)
+		w.mu.Unlock()
+		if there {
+			t.Fatal("it is watched still")
+		}
+		w.windows(1)
+		if v := w.stands(); v.Baseline != one || len(w.notes(KindLearned)) != 1 {
+			t.Errorf("%+v", v)
+		}
 	})
 }
 

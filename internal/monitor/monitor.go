@@ -76,6 +76,7 @@ type Monitor struct {
 
 	mu     sync.Mutex
 	models map[pavise.Name]*watched // guarded by mu
+	away   map[pavise.Name]*watched // models that nobody asks and there is no room for: what they are held to; guarded by mu
 	heads  map[pavise.Name]head     // the books in force, also of models whose store has another; guarded by mu
 	broken map[pavise.Name]string   // models whose kept baseline was not the sealed one, and why; guarded by mu
 }
@@ -97,7 +98,7 @@ func Open(ctx context.Context, cfg Config) (*Monitor, error) {
 	if cfg.Say == nil {
 		cfg.Say = func(string, error) {}
 	}
-	m := &Monitor{cfg: cfg, models: map[pavise.Name]*watched{}, broken: map[pavise.Name]string{}}
+	m := &Monitor{cfg: cfg, models: map[pavise.Name]*watched{}, away: map[pavise.Name]*watched{}, broken: map[pavise.Name]string{}}
 	m.queue = newQueue(func(model pavise.Name, port string) [32]byte {
 		return [32]byte(cfg.Key(model.Tenant).MAC("projections of " + model.String() + " " + port))
 	})
@@ -194,7 +195,8 @@ func (m *Monitor) of(o *item) *watched {
 			w.bases = [2]*based{}
 		}
 	case w == nil || !w.same(o.layout):
-		was := w
+		was := cmp.Or(w, m.away[o.model])
+		delete(m.away, o.model)
 		w = newWatched(o.model, o.layout, m.cfg.Now())
 		if was != nil {
 			w.kept = kept{Version: was.Version, Former: was.Former, Switched: was.Switched, Back: was.Back}
@@ -338,6 +340,7 @@ func (m *Monitor) endOne(ctx context.Context, name pavise.Name) {
 	}
 	if len(m.models) >= mostModels && at.Sub(w.last) > idle {
 		delete(m.models, name)
+		m.away[name] = &watched{model: name, kept: w.kept, book: w.book, texts: w.texts}
 		m.queue.leave(name)
 		m.mu.Unlock()
 		return

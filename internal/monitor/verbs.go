@@ -109,6 +109,9 @@ func (m *Monitor) plan(on pavise.Name, ask Ask) (p Plan, w *watched, b *based, e
 	if w.book != nil {
 		p.First = w.book.First
 	}
+	if ask.Anew && p.Version != w.Version {
+		return p, nil, nil, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("the first baseline of %s is of what answers, which is %s", ask.Model, w.Version), Hint: "leave out --anew or --version"}
+	}
 	if ask.Review {
 		if w.Verdict.Stage != Confirmed {
 			return p, nil, nil, &pavise.Error{Kind: pavise.Conflict, Msg: fmt.Sprintf("%s is %s: there is nothing to review", ask.Model, w.Verdict.Stage), Hint: "pavise drift baseline proposes what it is held to at any time"}
