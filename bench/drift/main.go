@@ -118,7 +118,7 @@ func perCell(ctx context.Context, out *strings.Builder, dir, python string, roun
 		{"Pavise, rows of 100 features, value by value", func() (int, error) {
 			for i := 0; i+features <= column; i += features {
 				for f, x := range all[0][i : i+features] {
-					w.Number(f, x)
+					w.Feed(f).Number(x)
 				}
 			}
 			return column, nil

@@ -300,7 +300,11 @@ func TestRows(t *testing.T) {
 	for window := range uint64(3) {
 		a.Rows(values)
 		for i, x := range values[:7*300] {
-			b.Number(i%7, x)
+			if i%2 == 0 {
+				b.Number(i%7, x)
+			} else {
+				b.Feed(i % 7).Number(x)
+			}
 		}
 		a.End()
 		b.End()

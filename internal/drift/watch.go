@@ -36,18 +36,30 @@ type State struct {
 // gathered is how many numbers of a feature are counted at once.
 const gathered = 64
 
-// A heard is numbers of a feature of which the first n are not counted yet.
-type heard struct {
+// A Feed takes the numbers of one feature of a Watch, value by value: the first n of its values are
+// not counted yet.
+type Feed struct {
 	values [gathered]float64
 	n      uint
 	by     *Reference // nil: the feature has no numbers
 	into   *Histogram
 }
 
-// count counts what is gathered.
-func (h *heard) count() {
-	h.by.CountAll(h.into, h.values[:h.n])
-	h.n = 0
+// Number counts a number. What is not finite counts as nothing.
+func (f *Feed) Number(x float64) {
+	f.values[f.n] = x
+	if f.n++; f.n == gathered {
+		f.count()
+	}
+}
+
+// count counts what is gathered. It stays a call, so that Number, which nearly always makes none, is
+// none itself.
+//
+//go:noinline
+func (f *Feed) count() {
+	f.by.CountAll(f.into, f.values[:f.n])
+	f.n = 0
 }
 
 // A Watch counts the features of a model as they come, window by window, and says which moved.
@@ -58,8 +70,8 @@ type Watch struct {
 	now      [][len(Scales)]Histogram // by feature
 	history  [][len(Scales)]uint8     // by feature: the last windows, newest in the lowest bit
 	states   []State
-	ended    int     // windows
-	heard    []heard // by feature
+	ended    int    // windows
+	heard    []Feed // by feature
 
 	outcomes []Outcome
 	p, q     []float64
@@ -70,7 +82,7 @@ type Watch struct {
 func NewWatch(features []Feature) *Watch {
 	n := len(features)
 	w := &Watch{
-		heard: make([]heard, n), features: features, now: make([][len(Scales)]Histogram, n), history: make([][len(Scales)]uint8, n), states: make([]State, n),
+		heard: make([]Feed, n), features: features, now: make([][len(Scales)]Histogram, n), history: make([][len(Scales)]uint8, n), states: make([]State, n),
 		outcomes: make([]Outcome, n), p: make([]float64, n), q: make([]float64, n), order: make([]int, n),
 	}
 	for i := range features {
@@ -81,13 +93,10 @@ func NewWatch(features []Feature) *Watch {
 
 // Number counts a number of a feature that has numbers. What is not finite counts as nothing. Some
 // are gathered before they are counted, so that the bins of a feature stay near meanwhile.
-func (w *Watch) Number(feature int, x float64) {
-	h := &w.heard[feature]
-	h.values[h.n] = x
-	if h.n++; h.n == gathered {
-		h.count()
-	}
-}
+func (w *Watch) Number(feature int, x float64) { w.heard[feature].Number(x) }
+
+// Feed is what takes the numbers of a feature, for who counts one often: it is quicker than Number.
+func (w *Watch) Feed(feature int) *Feed { return &w.heard[feature] }
 
 // Column counts numbers of one feature, which is quicker than one by one.
 func (w *Watch) Column(feature int, values []float64) {
@@ -100,11 +109,7 @@ func (w *Watch) Rows(values []float64) {
 	width := len(w.heard)
 	for ; len(values) >= width && width > 0; values = values[width:] {
 		for f, x := range values[:width] {
-			h := &w.heard[f]
-			h.values[h.n] = x
-			if h.n++; h.n == gathered {
-				h.count()
-			}
+			w.heard[f].Number(x)
 		}
 	}
 }
