@@ -55,6 +55,8 @@ type Plan struct {
 	Digests map[string]string `json:"digests"`          // what the outcome depends on: approvals die when one changes
 	Detail  any               `json:"detail,omitempty"` // what people should look at before they decide
 	Risk    string            `json:"risk,omitempty"`   // high: nobody decides on it from outside
+	// Days is how long votes count at most, whatever the rule of the verb says; 0: as long as that.
+	Days int `json:"days,omitempty"`
 	// Parties are those who gain by it, beside who proposes it: their approval does not
 	// count.
 	Parties []pavise.Name `json:"parties,omitempty"`

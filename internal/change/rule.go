@@ -110,6 +110,9 @@ func (c *Changes) ruleFor(tx *store.Tx, ch *Change, runner Runner) (Rule, error)
 		return own, err
 	}
 	own.Need = max(own.Need, ch.Plan.Need)
+	if ch.Plan.Days > 0 {
+		own.Days = min(own.Days, ch.Plan.Days)
+	}
 	switch {
 	case ch.Verb == verbRule:
 		of, err := rule(tx, ch.Name.Tenant, ch.On.ID)

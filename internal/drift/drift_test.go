@@ -79,17 +79,27 @@ func TestBins(t *testing.T) {
 				t.Fatalf("%s: %v is in bin %d, not %d", name, x, r.Bin(x), want)
 			}
 		}
-		var h Histogram
-		for _, x := range sample {
+		list := append(slices.Clone(sample), math.MaxFloat64, -math.MaxFloat64)
+		var h, near Histogram
+		for _, x := range list {
 			r.Count(&h, x)
 		}
-		var all Histogram
-		r.CountAll(&all, append(slices.Clone(sample), math.NaN(), math.Inf(1), math.Inf(-1), math.MaxFloat64, -math.MaxFloat64))
-		for _, x := range []float64{math.NaN(), math.Inf(1), math.Inf(-1), math.MaxFloat64, -math.MaxFloat64} {
-			r.Count(&h, x)
+		for _, x := range edges {
+			list = append(list, x, above(x), below(x))
 		}
-		if h != all || h.Nulls != 3 {
-			t.Errorf("%s: counted at once is other than one by one", name)
+		for _, x := range list {
+			want, _ := slices.BinarySearch(edges, x)
+			near.Bins[want]++
+		}
+		near.Nulls = 3
+		var all, each Histogram
+		list = append(list, math.NaN(), math.Inf(1), math.Inf(-1))
+		r.CountAll(&all, list)
+		for _, x := range list {
+			r.Count(&each, x)
+		}
+		if all != near || each != near {
+			t.Errorf("%s: what is counted at once, or one by one, is other than what a search counts", name)
 		}
 		h.Bins[r.Bin(math.MaxFloat64)]--
 		h.Bins[r.Bin(-math.MaxFloat64)]--
@@ -98,6 +108,25 @@ func TestBins(t *testing.T) {
 		}
 	}
 }
+
+// TestTwoZeros: there are two zeros in bits, and one in a column.
+func TestTwoZeros(t *testing.T) {
+	minus := math.Copysign(0, -1)
+	for _, edges := range [][]float64{
+		{0, 1e-300, 1, 1e300}, {minus, 5e-324, 1e-323, 1.5e-323, 2e-323},
+		{minus, 1e-300, 1, 1e300}, {-1e300, -1e-300, minus, 1e-300, 1e300}, {-1e300, -1e-300, 0, 1e-300, 1e300},
+	} {
+		r, err := ReferenceOf(edges)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want, _ := slices.BinarySearch(edges, 0); r.Bin(0) != want || r.Bin(minus) != want || !r.byKey {
+			t.Errorf("of %v: 0 is in bin %d, -0 in bin %d, and both belong in %d", edges, r.Bin(0), r.Bin(minus), want)
+		}
+	}
+}
+
+func above(x float64) float64 { return math.Nextafter(x, math.Inf(1)) }
 
 // compared holds one sample to another.
 func compared(a, b []float64) Outcome {
@@ -268,12 +297,20 @@ func TestRows(t *testing.T) {
 	}
 	a, b := NewWatch(all), NewWatch(all)
 	values := normals(rng, 7*300+3, 3, 3)
-	a.Rows(values)
-	for i, x := range values[:7*300] {
-		b.Number(i%7, x)
-	}
-	if !slices.Equal(a.now, b.now) {
-		t.Error("rows count other than their values do")
+	for window := range uint64(3) {
+		a.Rows(values)
+		for i, x := range values[:7*300] {
+			if i%2 == 0 {
+				b.Number(i%7, x)
+			} else {
+				b.Feed(i % 7).Number(x)
+			}
+		}
+		a.End()
+		b.End()
+		if !slices.Equal(a.now, b.now) || b.now[0][1].Rows() != 300*(window+1) {
+			t.Error("rows count other than their values do")
+		}
 	}
 	NewWatch(nil).Rows(values)
 }
@@ -296,7 +333,7 @@ func TestCost(t *testing.T) {
 		t.Errorf("%v allocations", n)
 	}
 	size := unsafe.Sizeof(Feature{}) + unsafe.Sizeof(Reference{}) + unsafe.Sizeof(Histogram{}) + unsafe.Sizeof(w.now[0]) + unsafe.Sizeof(w.history[0]) +
-		unsafe.Sizeof(State{}) + unsafe.Sizeof(Outcome{}) + 3*8
+		unsafe.Sizeof(State{}) + unsafe.Sizeof(Outcome{}) + unsafe.Sizeof(w.heard[0]) + 3*8
 	if size > 5000 {
 		t.Errorf("%d bytes a feature", size)
 	}

@@ -70,9 +70,6 @@ func NewReference(sample []float64) *Reference {
 		}
 	}
 	r.n = copy(r.edges[:], edges)
-	for i := r.n; i < len(r.edges); i++ {
-		r.edges[i] = math.Inf(1)
-	}
 	r.index()
 	return r
 }
@@ -113,31 +110,52 @@ func quantileEdges(sorted []float64, n int) (edges []float64) {
 
 func below(x float64) float64 { return math.Nextafter(x, math.Inf(-1)) }
 
-// index makes the table by which a number finds its bin, by value or by bits: whichever leaves
-// fewer edges to look at.
+// index makes the table by which a number finds its bin: by value or by bits, from end to end or,
+// since the ends may be far out, over the edges between: whichever takes the fewest steps.
 func (r *Reference) index() {
+	for i := range r.edges {
+		if r.edges[i] += 0; i >= r.n { // which leaves one 0: in bits there are two
+			r.edges[i] = math.Inf(1)
+		}
+	}
 	if r.n == 0 {
 		return
 	}
-	first, last := r.edges[0], r.edges[r.n-1]
-	if r.n > 8 { // the ends may be far out
-		first, last = r.edges[2], r.edges[r.n-3]
+	type way struct {
+		byKey bool
+		apart int // edges at either end that are left out
 	}
-	r.low, r.scale = first, (cells-2)/(last-first)
+	ways := []way{{false, 0}, {false, 2}, {true, 0}, {true, 2}}
+	best, least := way{}, math.MaxInt
+	for _, w := range ways {
+		if 2*w.apart+4 > r.n && w.apart > 0 {
+			continue
+		}
+		if cost := r.lay(w.byKey, w.apart); cost < least {
+			best, least = w, cost
+		}
+	}
+	r.lay(best.byKey, best.apart)
+}
+
+// lay lays the table over the edges but some at either end, and returns how many steps it takes.
+func (r *Reference) lay(byKey bool, apart int) (cost int) {
+	first, last := r.edges[apart], r.edges[r.n-1-apart]
+	r.byKey, r.low, r.scale, r.key, r.shift = byKey, first, (cells-1)/(last-first), key(first), 0
 	if r.scale-r.scale != 0 { // one edge, or a width beyond numbers
 		r.scale = 0
 	}
-	byValue := r.fill()
-	r.byKey, r.key = true, key(first)
-	for r.shift = 0; (key(last)-r.key)>>r.shift >= cells-2; r.shift++ {
+	for (key(last)-r.key)>>r.shift >= cells {
+		r.shift++
 	}
-	if r.fill() >= byValue {
-		r.byKey = false
-		r.fill()
-	}
+	return r.fill()
 }
 
-// fill fills the table, and returns how many edges are looked at, over all that there are.
+// outside is how many steps it costs that a number is beside the table.
+const outside = 4
+
+// fill fills the table, and returns how many steps there are to the edges, over all that there
+// are, beyond the first one, which is taken without a branch.
 func (r *Reference) fill() (cost int) {
 	at := 0
 	for c := range r.start {
@@ -146,8 +164,11 @@ func (r *Reference) fill() (cost int) {
 		}
 		r.start[c] = uint8(at)
 	}
-	for i := range r.n {
-		cost += i - int(r.start[r.cell(r.edges[i])])
+	for i, x := range r.edges[:r.n] {
+		c, in := r.find(x)
+		if cost += max(i-int(r.start[c&(cells-1)])-1, 0); !in {
+			cost += outside
+		}
 	}
 	return cost
 }
@@ -158,34 +179,44 @@ func key(x float64) uint64 {
 	return b ^ (uint64(int64(b)>>63) | 1<<63)
 }
 
-// cell is where a number is looked for. It never falls while numbers rise: that makes the table
-// right, whatever is rounded.
-func (r *Reference) cell(x float64) int {
+// find returns the cell that a number is in, if it is in any.
+func (r *Reference) find(x float64) (c int, in bool) {
 	if r.byKey {
 		k := key(x)
-		if k < r.key {
-			return 0
-		}
-		return int(min((k-r.key)>>r.shift+1, cells-1))
+		c := (k - r.key) >> r.shift
+		return int(c), k >= r.key && c < cells && x-x == 0
 	}
 	t := (x - r.low) * r.scale
-	if !(t >= 0) {
-		return 0
-	}
-	if t >= cells-2 {
-		return cells - 1
-	}
-	return int(t) + 1
+	return int(t), t >= 0 && t < cells
 }
 
-// Bin returns the bin of a finite number.
-func (r *Reference) Bin(x float64) int {
-	i := int(r.start[r.cell(x)])
-	for x > r.edges[i] {
+// cell is where a finite number is looked for. It never falls while numbers rise: that makes the
+// table right, whatever is rounded.
+func (r *Reference) cell(x float64) int {
+	switch c, in := r.find(x); {
+	case in:
+		return c
+	case x > r.low:
+		return cells - 1
+	}
+	return 0
+}
+
+// step returns the bin of a number that is in a cell: one step without a branch, which is enough
+// but where a cell has two edges.
+func (r *Reference) step(c int, x float64) int {
+	i, over := int(r.start[c&(cells-1)]), 0
+	if x > r.edges[i] {
+		over = 1
+	}
+	for i += over; i < maxEdges && x > r.edges[i]; {
 		i++
 	}
 	return i
 }
+
+// Bin returns the bin of a finite number.
+func (r *Reference) Bin(x float64) int { return r.step(r.cell(x), x) }
 
 // Bins is how many bins there are.
 func (r *Reference) Bins() int { return r.n + 1 }
@@ -195,12 +226,8 @@ func (r *Reference) Edges() []float64 { return slices.Clone(r.edges[:r.n]) }
 
 // Count counts a number.
 func (r *Reference) Count(h *Histogram, x float64) {
-	if t := (x - r.low) * r.scale; t >= 0 && t < cells-2 && !r.byKey { // nearly always
-		i := int(r.start[(int(t)+1)&(cells-1)])
-		for i < maxEdges && x > r.edges[i] {
-			i++
-		}
-		h.Bins[i]++
+	if c, in := r.find(x); in { // nearly always
+		h.Bins[r.step(c, x)]++
 		return
 	}
 	if x-x != 0 { // NaN or without end
@@ -213,27 +240,45 @@ func (r *Reference) Count(h *Histogram, x float64) {
 // CountAll counts numbers, which is quicker than one by one.
 func (r *Reference) CountAll(h *Histogram, values []float64) {
 	if r.byKey {
-		for _, x := range values {
-			r.Count(h, x)
-		}
+		r.countByKey(h, values)
 		return
 	}
 	low, scale, edges, start := r.low, r.scale, &r.edges, &r.start
 	for _, x := range values {
 		t := (x - low) * scale
-		c := 0
-		switch {
-		case t >= 0 && t < cells-2:
-			c = int(t) + 1
-		case x-x != 0:
-			h.Nulls++
+		if !(t >= 0 && t < cells) {
+			r.Count(h, x)
 			continue
-		case t >= 0:
-			c = cells - 1
 		}
-		i := int(start[c&(cells-1)])
-		for i < maxEdges && x > edges[i] {
-			i++
+		i, over := uint(start[int(t)&(cells-1)]), uint(0)
+		if x > edges[i] {
+			over = 1
+		}
+		if i += over; x > edges[i] {
+			r.Count(h, x)
+			continue
+		}
+		h.Bins[i]++
+	}
+}
+
+// countByKey is CountAll where cells are of equal width in bits.
+func (r *Reference) countByKey(h *Histogram, values []float64) {
+	low, shift, edges, start := r.key, r.shift&63, &r.edges, &r.start
+	for _, x := range values {
+		k := key(x)
+		c := (k - low) >> shift
+		if k < low || c >= cells || x-x != 0 {
+			r.Count(h, x)
+			continue
+		}
+		i, over := uint(start[c]), uint(0)
+		if x > edges[i] {
+			over = 1
+		}
+		if i += over; x > edges[i] {
+			r.Count(h, x)
+			continue
 		}
 		h.Bins[i]++
 	}

@@ -2,7 +2,6 @@ package drift
 
 import (
 	"errors"
-	"math"
 	"slices"
 )
 
@@ -25,9 +24,6 @@ func ReferenceOf(edges []float64) (*Reference, error) {
 	}
 	r := &Reference{n: len(edges)}
 	copy(r.edges[:], edges)
-	for i := r.n; i < len(r.edges); i++ {
-		r.edges[i] = math.Inf(1)
-	}
 	r.index()
 	return r, nil
 }

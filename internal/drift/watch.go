@@ -33,6 +33,35 @@ type State struct {
 	Confirmed bool // three of the last five windows of one scale did
 }
 
+// gathered is how many numbers of a feature are counted at once.
+const gathered = 64
+
+// A Feed takes the numbers of one feature of a Watch, value by value: the first n of its values are
+// not counted yet.
+type Feed struct {
+	values [gathered]float64
+	n      uint
+	by     *Reference // nil: the feature has no numbers
+	into   *Histogram
+}
+
+// Number counts a number. What is not finite counts as nothing.
+func (f *Feed) Number(x float64) {
+	f.values[f.n] = x
+	if f.n++; f.n == gathered {
+		f.count()
+	}
+}
+
+// count counts what is gathered. It stays a call, so that Number, which nearly always makes none, is
+// none itself.
+//
+//go:noinline
+func (f *Feed) count() {
+	f.by.CountAll(f.into, f.values[:f.n])
+	f.n = 0
+}
+
 // A Watch counts the features of a model as they come, window by window, and says which moved.
 // It takes under 5 KB a feature with what it is held to. It is for one goroutine; those of
 // several places are added up by their histograms.
@@ -41,8 +70,8 @@ type Watch struct {
 	now      [][len(Scales)]Histogram // by feature
 	history  [][len(Scales)]uint8     // by feature: the last windows, newest in the lowest bit
 	states   []State
-	ended    int // windows
-	column   [64]float64
+	ended    int    // windows
+	heard    []Feed // by feature
 
 	outcomes []Outcome
 	p, q     []float64
@@ -52,38 +81,36 @@ type Watch struct {
 // NewWatch begins to count features.
 func NewWatch(features []Feature) *Watch {
 	n := len(features)
-	return &Watch{
-		features: features, now: make([][len(Scales)]Histogram, n), history: make([][len(Scales)]uint8, n), states: make([]State, n),
+	w := &Watch{
+		heard: make([]Feed, n), features: features, now: make([][len(Scales)]Histogram, n), history: make([][len(Scales)]uint8, n), states: make([]State, n),
 		outcomes: make([]Outcome, n), p: make([]float64, n), q: make([]float64, n), order: make([]int, n),
 	}
+	for i := range features {
+		w.heard[i].by, w.heard[i].into = features[i].Numbers, &w.now[i][0]
+	}
+	return w
 }
 
-// Number counts a number of a feature that has numbers. What is not finite counts as nothing.
-func (w *Watch) Number(feature int, x float64) {
-	w.features[feature].Numbers.Count(&w.now[feature][0], x)
-}
+// Number counts a number of a feature that has numbers. What is not finite counts as nothing. Some
+// are gathered before they are counted, so that the bins of a feature stay near meanwhile.
+func (w *Watch) Number(feature int, x float64) { w.heard[feature].Number(x) }
+
+// Feed is what takes the numbers of a feature, for who counts one often: it is quicker than Number.
+func (w *Watch) Feed(feature int) *Feed { return &w.heard[feature] }
 
 // Column counts numbers of one feature, which is quicker than one by one.
 func (w *Watch) Column(feature int, values []float64) {
 	w.features[feature].Numbers.CountAll(&w.now[feature][0], values)
 }
 
-// Rows counts rows of features that all have numbers, row after row, which is quicker than one
-// by one: the bins of a feature stay near while its values are counted. What is beyond the last
-// whole row is not counted.
+// Rows counts rows of features that all have numbers, row after row, or one row, which is quicker
+// than value by value. What is beyond the last whole row is not counted.
 func (w *Watch) Rows(values []float64) {
-	width := len(w.features)
-	for len(values) >= width && width > 0 {
-		rows := min(len(values)/width, len(w.column))
-		for f := range w.features {
-			at := f
-			for i := range rows {
-				w.column[i] = values[at]
-				at += width
-			}
-			w.Column(f, w.column[:rows])
+	width := len(w.heard)
+	for ; len(values) >= width && width > 0; values = values[width:] {
+		for f, x := range values[:width] {
+			w.heard[f].Number(x)
 		}
-		values = values[rows*width:]
 	}
 }
 
@@ -99,6 +126,9 @@ func (w *Watch) Null(feature int) { w.now[feature][0].Nulls++ }
 func (w *Watch) End() []State {
 	w.ended++
 	for i := range w.states {
+		if w.heard[i].n > 0 {
+			w.heard[i].count()
+		}
 		w.states[i].Suspected = false
 		for s := 1; s < len(Scales); s++ {
 			w.now[i][s].Add(&w.now[i][0])

@@ -95,7 +95,8 @@ func NewMonitored(t testing.TB, cfg monitor.Config) *World {
 	t.Helper()
 	return openWith(t, telemetry.Config{Role: "test"}, nil, []guard.Action{
 		{Verb: "change.propose", On: []string{"change"}}, {Verb: "change.emergency", On: []string{"change"}, Safe: true}, {Verb: "change.approve", On: []string{"change"}},
-		{Verb: "change.rule", On: []string{"change"}, Consequential: true},
+		{Verb: "change.rule", On: []string{"change"}, Consequential: true}, {Verb: "drift.baseline", On: []string{monitor.Kind}, Consequential: true},
+		{Verb: "model.create", On: []string{"model"}},
 	}, &cfg)
 }
 
@@ -150,15 +151,17 @@ func openWith(t testing.TB, cfg telemetry.Config, d disk.Directory, more []guard
 	watch, err := telemetry.New(cfg)
 	must(err)
 	if watched != nil {
-		watched.Guard, watched.Store, watched.Key, watched.Now = w.Guard, db, kek.Baselines, time.Now
+		watched.Guard, watched.Log, watched.Store, watched.Key, watched.Sign, watched.Now = w.Guard, w.Log, db, kek.Baselines, key, time.Now
 		w.Monitor, err = monitor.Open(t.Context(), *watched)
 		must(err)
 	}
 	w.Gateway, err = gateway.New(t.Context(), gateway.Config{Guard: w.Guard, Verifier: verifier, Store: db, Log: w.Log, Subjects: w.subjects, Watch: watch, KEK: kek, Embeddings: kek.Embeddings(), Monitor: w.Monitor})
 	must(err)
 	if watched != nil {
-		runners := runner.All(&runner.Rooms{Guard: w.Guard, Log: w.Log, Routes: w.Routes})
-		maps.DeleteFunc(runners, func(verb string, _ change.Runner) bool { return !strings.HasPrefix(verb, "route.") })
+		runners := runner.All(&runner.Rooms{Guard: w.Guard, Log: w.Log, Routes: w.Routes, Monitor: w.Monitor})
+		maps.DeleteFunc(runners, func(verb string, _ change.Runner) bool {
+			return !strings.HasPrefix(verb, "route.") && verb != "drift.baseline"
+		})
 		w.Changes, err = change.New(t.Context(), change.Config{Guard: w.Guard, Store: db, Log: w.Log, Now: time.Now, Runners: runners})
 		must(err)
 		ctx, stop := context.WithCancel(context.Background())

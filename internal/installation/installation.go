@@ -59,6 +59,7 @@ type Keys struct {
 	Exchange     []byte // P-256 scalar
 	Witness      []byte // Ed25519 seed
 	WitnessMLDSA []byte // ML-DSA-44 seed
+	Drift        []byte // Ed25519 seed
 	Install      string // names the installation: the first digits of the log key's hash
 }
 
@@ -70,6 +71,7 @@ var keyFiles = map[seal.Purpose]string{
 	seal.PurposeExchange:     "exchange.key",
 	seal.PurposeWitness:      "witness.key",
 	seal.PurposeWitnessMLDSA: "witness-mldsa.key",
+	seal.PurposeDrift:        "drift.key",
 }
 
 // Open makes the directory and its keys, or loads them.
@@ -92,7 +94,7 @@ func (d Data) Open() (Keys, error) {
 	sum := sha256.Sum256(log.Public().(ed25519.PublicKey))
 	return Keys{
 		KEK: kek, Log: log, MLDSA: seeds[seal.PurposeLogMLDSA], Token: seeds[seal.PurposeToken], Exchange: seeds[seal.PurposeExchange], Install: hex.EncodeToString(sum[:6]),
-		Witness: seeds[seal.PurposeWitness], WitnessMLDSA: seeds[seal.PurposeWitnessMLDSA],
+		Witness: seeds[seal.PurposeWitness], WitnessMLDSA: seeds[seal.PurposeWitnessMLDSA], Drift: seeds[seal.PurposeDrift],
 	}, nil
 }
 

@@ -65,11 +65,11 @@ func (m *Monitor) act(ctx context.Context, w *watched, v Verdict) {
 	case BadVersion:
 		severity, done = m.goBack(ctx, w, v)
 	case Callers:
-		done = m.slow(ctx, w, v)
+		done = m.slow(ctx, w, v) + m.review(ctx, w, v)
 	case Traffic:
-		done = "somebody should look at retraining: nobody is slowed down, for nobody alone makes it"
+		done = "somebody should look at retraining: nobody is slowed down, for nobody alone makes it" + m.review(ctx, w, v)
 	case Walked:
-		done = "somebody should look at the baselines, and at retraining"
+		done = "somebody should look at the baselines, and at retraining" + m.review(ctx, w, v)
 	default:
 		severity, done = pavise.Critical, "nothing was done: somebody has to look at it"
 	}
@@ -78,6 +78,29 @@ func (m *Monitor) act(ctx context.Context, w *watched, v Verdict) {
 	v.Done = done
 	m.mu.Unlock()
 	m.note(ctx, KindActed, severity, w.model, v, fmt.Sprintf("%s: %s", w.model, done))
+}
+
+// review has people decide on a model that has moved by no version's fault, once until their time
+// for it is over, and says so. Where it was led away from the first baseline, that one is what is
+// asked about.
+func (m *Monitor) review(ctx context.Context, w *watched, v Verdict) string {
+	m.mu.Lock()
+	waits := w.Asked.After(m.cfg.Now())
+	m.mu.Unlock()
+	if m.cfg.Review == nil || waits {
+		return ""
+	}
+	change, until, err := m.cfg.Review(ctx, Ask{Model: w.model, Learn: max(m.cfg.Learn, leastLearn), Anew: v.Cause == Walked, Review: true}, "drift: "+v.Words)
+	switch {
+	case err != nil:
+		return fmt.Sprintf(". Nobody could be asked to decide on it: %v", err)
+	case change == pavise.Name{}:
+		return ""
+	}
+	m.mu.Lock()
+	w.Asked = until.UTC()
+	m.mu.Unlock()
+	return fmt.Sprintf(". People decide until %s: pavise change show %s", until.UTC().Format("2006-01-02 15:04 UTC"), change.ID)
 }
 
 // goBack has the version before answer again, or says why somebody has to look.

@@ -3,6 +3,7 @@ package monitor
 import (
 	"cmp"
 	"context"
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"maps"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/drift"
+	"github.com/pavise/pavise/internal/drift/book"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/seal"
 	"github.com/pavise/pavise/internal/store"
@@ -28,7 +30,8 @@ const (
 	KindConfirmed = "drift.confirmed" // three of five agree, and what is taken for the cause
 	KindActed     = "drift.acted"     // what was done about it
 	KindEnded     = "drift.ended"     // all is as it was again
-	KindSwapped   = "drift.swapped"   // what the store has is not the baseline that was sealed
+	KindHeld      = "drift.held"      // which book of baselines is in force; no finding
+	KindSwapped   = "drift.swapped"   // what the store has of baselines is not what was signed, or not the newest
 )
 
 // A House does what a verdict asks for. Its errors are for people.
@@ -43,14 +46,20 @@ type House interface {
 	Ask(ctx context.Context, model pavise.Name, asked *tensor.Request) (*tensor.Response, error)
 }
 
-// Config is what a monitor is made of. Guard, Store, Key and Now are required.
+// Config is what a monitor is made of. Guard, Log, Store, Key, Sign and Now are required.
 type Config struct {
 	Guard *guard.Guard
+	Log   Log // the guard's
 	Store *store.DB
 	Key   func(tenant string) *seal.Key // seals a tenant's baselines, and draws projections
-	House House                         // nil: nothing is done, and people are told
-	Now   func() time.Time
-	Say   func(word string, err error) // tells the operator what goes wrong; nil: nobody
+	Sign  ed25519.PrivateKey            // signs which of them are in force
+	// Review proposes to people that what a model is asked now is as usual, and returns the change,
+	// and until when they may decide; no name: there is nobody to decide on that model. nil: nobody
+	// is asked.
+	Review func(ctx context.Context, ask Ask, why string) (change pavise.Name, until time.Time, err error)
+	House  House // nil: nothing is done, and people are told
+	Now    func() time.Time
+	Say    func(word string, err error) // tells the operator what goes wrong; nil: nobody
 
 	Window time.Duration // the shortest; 0: five minutes
 	Learn  int           // rows of which a first baseline is learnt; 0: 2,000
@@ -63,8 +72,12 @@ type Monitor struct {
 	cfg   Config
 	queue *queue
 
+	writing sync.Mutex // held while a book is drafted and put, so that each number is given once; before mu
+
 	mu     sync.Mutex
 	models map[pavise.Name]*watched // guarded by mu
+	away   map[pavise.Name]*watched // models that nobody asks and there is no room for: what they are held to; guarded by mu
+	heads  map[pavise.Name]head     // the books in force, also of models whose store has another; guarded by mu
 	broken map[pavise.Name]string   // models whose kept baseline was not the sealed one, and why; guarded by mu
 }
 
@@ -85,12 +98,17 @@ func Open(ctx context.Context, cfg Config) (*Monitor, error) {
 	if cfg.Say == nil {
 		cfg.Say = func(string, error) {}
 	}
-	m := &Monitor{cfg: cfg, models: map[pavise.Name]*watched{}, broken: map[pavise.Name]string{}}
+	m := &Monitor{cfg: cfg, models: map[pavise.Name]*watched{}, away: map[pavise.Name]*watched{}, broken: map[pavise.Name]string{}}
 	m.queue = newQueue(func(model pavise.Name, port string) [32]byte {
 		return [32]byte(cfg.Key(model.Tenant).MAC("projections of " + model.String() + " " + port))
 	})
-	return m, m.load(ctx)
+	if err := m.load(ctx); err != nil {
+		return nil, err
+	}
+	return m, nil
 }
+
+func compareNames(a, b pavise.Name) int { return cmp.Compare(a.String(), b.String()) }
 
 // A fortieth of one processor is what counting takes at most: what it owes is slept off. At a
 // tenth, which it was, a small request of a busy gateway cost a sixth more; a window has rows
@@ -146,6 +164,7 @@ func (m *Monitor) drain() {
 // count counts an item.
 func (m *Monitor) count(ctx context.Context, o *item) {
 	defer m.queue.free(o)
+	o.version = book.Known(o.version)
 	m.mu.Lock()
 	w := m.of(o)
 	if w == nil {
@@ -176,11 +195,14 @@ func (m *Monitor) of(o *item) *watched {
 			w.bases = [2]*based{}
 		}
 	case w == nil || !w.same(o.layout):
-		was := w
+		was := cmp.Or(w, m.away[o.model])
+		delete(m.away, o.model)
 		w = newWatched(o.model, o.layout, m.cfg.Now())
 		if was != nil {
 			w.kept = kept{Version: was.Version, Former: was.Former, Switched: was.Switched, Back: was.Back}
+			w.book, w.texts = was.book, was.texts
 		}
+		w.leaf(o.version)
 		m.models[o.model] = w
 	}
 	if w.bases[now] == nil && w.learn == nil && m.broken[o.model] == "" {
@@ -200,7 +222,7 @@ func (w *watched) same(l *layout) bool { return w.layout != nil && w.layout.same
 func (m *Monitor) learnt(ctx context.Context, w *watched) {
 	m.mu.Lock()
 	text := w.learn.baseline(w.layout)
-	anew := w.learn.first || w.bases[now] == nil
+	anew, version := w.learn.first, w.Version
 	before := w.bases[now]
 	m.mu.Unlock()
 	if len(text.Features) == 0 {
@@ -208,7 +230,7 @@ func (m *Monitor) learnt(ctx context.Context, w *watched) {
 	}
 	b, err := w.based(text)
 	if err == nil {
-		err = m.install(ctx, w, b, anew, func(tx *store.Tx) error { return nil })
+		err = m.install(ctx, w, b, version, anew, func(tx *store.Tx) error { return nil })
 	}
 	if err != nil {
 		m.cfg.Say("warning", fmt.Errorf("the baseline that was learnt of %s cannot be kept: %w", w.model, err))
@@ -223,7 +245,7 @@ func (m *Monitor) learnt(ctx context.Context, w *watched) {
 	}{pavise.Finding{
 		Kind: KindLearned, Severity: pavise.Info, On: w.model, At: m.cfg.Now().UTC(),
 		Summary: fmt.Sprintf("what is asked of %s, and answered, is held to what its last %d rows were like", w.model, b.Rows),
-	}, b.Digest, "", b.Rows, w.Version}
+	}, b.Digest, "", b.Rows, version}
 	if before != nil {
 		detail.Before = before.Digest
 	}
@@ -244,23 +266,31 @@ func (w *watched) based(b *drift.Baseline) (*based, error) {
 	return &based{Baseline: b, Digest: b.Digest(), held: held, votes: make([]votes, len(held))}, nil
 }
 
-// install puts a baseline in force, and keeps it in one transaction with mark. Anew makes it the
-// first one, too.
-func (m *Monitor) install(ctx context.Context, w *watched, b *based, anew bool, mark func(*store.Tx) error) error {
+// install has a version be held to a baseline, and keeps that in one transaction with mark. Anew
+// makes it the first one, too, as does that the first one is of other inputs and outputs.
+func (m *Monitor) install(ctx context.Context, w *watched, b *based, version string, anew bool, mark func(*store.Tx) error) error {
+	m.writing.Lock()
+	defer m.writing.Unlock()
 	m.mu.Lock()
-	origin := w.bases[first]
-	if origin == nil && w.bases[now] != nil {
-		was := *w.bases[now]
-		origin = &was
+	next := m.draft(w)
+	next.Put(book.Page{Version: version, Baseline: b.Digest, At: next.At}, w.Version)
+	next.Original = cmp.Or(next.Original, b.Digest)
+	texts := maps.Clone(w.texts)
+	if texts == nil {
+		texts = map[string]*drift.Baseline{}
+	}
+	texts[b.Digest] = b.Baseline
+	origin, err := (*based)(nil), error(nil)
+	if !anew && next.First != "" && next.First != b.Digest {
+		if origin, err = w.based(texts[next.First]); err != nil {
+			origin = nil
+		}
+	}
+	if next.First = b.Digest; origin != nil {
+		next.First = origin.Digest
 	}
 	m.mu.Unlock()
-	if anew || origin != nil && origin.Digest == b.Digest {
-		origin = nil
-	}
-	err := m.cfg.Store.Update(ctx, func(tx *store.Tx) error {
-		if err := m.keepBaselines(tx, w.model, b, origin); err != nil {
-			return err
-		}
+	err = m.put(ctx, w, next, named(next, texts), func(tx *store.Tx) error {
 		// What was to be learnt is: a process that is killed now learns nothing once more.
 		if _, err := tx.Exec(`UPDATE monitor_models SET doc = json_remove(doc, '$.wait') WHERE tenant = ? AND id = ?`, w.model.Tenant, w.model.ID); err != nil {
 			return err
@@ -272,8 +302,11 @@ func (m *Monitor) install(ctx context.Context, w *watched, b *based, anew bool, 
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	w.hold(b, origin)
-	w.Wait, w.Quiet, w.Verdict = nil, nil, Verdict{Stage: Stable, Words: "nothing has moved"}
+	w.Wait = nil
+	if version == w.Version {
+		w.hold(b, origin)
+		w.Quiet, w.Verdict = nil, Verdict{Stage: Stable, Words: "nothing has moved"}
+	}
 	delete(m.broken, w.model)
 	return nil
 }
@@ -281,7 +314,7 @@ func (m *Monitor) install(ctx context.Context, w *watched, b *based, anew bool, 
 // endAll ends the window of every model, and does what follows.
 func (m *Monitor) endAll(ctx context.Context) {
 	m.mu.Lock()
-	names := slices.SortedFunc(maps.Keys(m.models), func(a, b pavise.Name) int { return cmp.Compare(a.String(), b.String()) })
+	names := slices.SortedFunc(maps.Keys(m.models), compareNames)
 	m.mu.Unlock()
 	var errs []error
 	for _, name := range names {
@@ -307,6 +340,7 @@ func (m *Monitor) endOne(ctx context.Context, name pavise.Name) {
 	}
 	if len(m.models) >= mostModels && at.Sub(w.last) > idle {
 		delete(m.models, name)
+		m.away[name] = &watched{model: name, kept: w.kept, book: w.book, texts: w.texts}
 		m.queue.leave(name)
 		m.mu.Unlock()
 		return
@@ -336,4 +370,7 @@ func (m *Monitor) endOne(ctx context.Context, name pavise.Name) {
 	verdict := w.Verdict
 	m.mu.Unlock()
 	m.tell(ctx, w, was, verdict)
+	if err := m.pages(ctx, w); err != nil {
+		m.cfg.Say("warning", fmt.Errorf("what %s of %s is held to cannot be kept: %w", w.Version, name, err))
+	}
 }

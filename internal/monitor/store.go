@@ -16,8 +16,8 @@ import (
 	"github.com/pavise/pavise/internal/store"
 )
 
-// steps make the room's tables. A baseline is sealed with its model and its place, 0 in force
-// and 1 the first one, so that none stands for another.
+// steps make the room's tables. monitor_baselines is how baselines were kept before books were
+// signed, in force at place 0 and the first one at place 1: see adopt.
 var steps = []string{
 	`CREATE TABLE monitor_models (
 		tenant TEXT NOT NULL, id TEXT NOT NULL, doc TEXT NOT NULL, counts BLOB NOT NULL,
@@ -26,6 +26,14 @@ var steps = []string{
 	CREATE TABLE monitor_baselines (
 		tenant TEXT NOT NULL, id TEXT NOT NULL, place INTEGER NOT NULL, sealed BLOB NOT NULL,
 		PRIMARY KEY (tenant, id, place)
+	) STRICT, WITHOUT ROWID`,
+	`CREATE TABLE monitor_books (
+		tenant TEXT NOT NULL, id TEXT NOT NULL, envelope TEXT NOT NULL,
+		PRIMARY KEY (tenant, id)
+	) STRICT, WITHOUT ROWID;
+	CREATE TABLE monitor_texts (
+		tenant TEXT NOT NULL, id TEXT NOT NULL, digest TEXT NOT NULL, sealed BLOB NOT NULL,
+		PRIMARY KEY (tenant, id, digest)
 	) STRICT, WITHOUT ROWID`,
 }
 
@@ -39,86 +47,6 @@ type stored struct {
 	Past  []Window   `json:"past"`
 
 	counts []byte
-}
-
-// aad is what a baseline is sealed with.
-func aad(model pavise.Name, place int) []byte {
-	return fmt.Appendf(nil, "pavise drift baseline\n%s\n%d", model, place)
-}
-
-// keepBaselines keeps the baselines of a model. origin is nil while it is the one in force.
-func (m *Monitor) keepBaselines(tx *store.Tx, model pavise.Name, b, origin *based) error {
-	for place, one := range [2]*based{b, origin} {
-		if one == nil {
-			if _, err := tx.Exec(`DELETE FROM monitor_baselines WHERE tenant = ? AND id = ? AND place = ?`, model.Tenant, model.ID, place); err != nil {
-				return err
-			}
-			continue
-		}
-		sealed := m.cfg.Key(model.Tenant).Seal(aad(model, place), one.Text())
-		if _, err := tx.Exec(`INSERT INTO monitor_baselines (tenant, id, place, sealed) VALUES (?, ?, ?, ?)
-			ON CONFLICT (tenant, id, place) DO UPDATE SET sealed = excluded.sealed`, model.Tenant, model.ID, place, sealed); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// load reads what is kept. A model is counted once something comes of it, for only then is it
-// known what it takes and gives.
-func (m *Monitor) load(ctx context.Context) error {
-	type swap struct {
-		model pavise.Name
-		why   error
-	}
-	var swapped []swap
-	err := m.cfg.Store.View(ctx, func(tx *store.Tx) error {
-		if err := m.loadModels(tx); err != nil {
-			return err
-		}
-		rows, err := tx.Query(`SELECT tenant, id, place, sealed FROM monitor_baselines ORDER BY tenant, id, place`)
-		if err != nil {
-			return err
-		}
-		defer rows.Close()
-		for rows.Next() {
-			model, place, sealed := pavise.Name{Kind: "model"}, 0, []byte(nil)
-			if err := rows.Scan(&model.Tenant, &model.ID, &place, &sealed); err != nil {
-				return err
-			}
-			b, err := m.unseal(model, place, sealed)
-			if err != nil {
-				swapped = append(swapped, swap{model, err})
-				continue
-			}
-			w := m.loaded(model)
-			w.bases[place&1] = &based{Baseline: b, Digest: b.Digest()}
-		}
-		return rows.Err()
-	})
-	if err != nil {
-		return err
-	}
-	for _, s := range swapped {
-		w := m.loaded(s.model)
-		w.bases = [2]*based{}
-		m.broken[s.model] = "the baseline that is kept is not the one that was sealed"
-		w.Verdict = Verdict{Stage: Broken, Words: m.broken[s.model] + ": put one anew, with pavise drift baseline"}
-		m.note(ctx, KindSwapped, pavise.Critical, s.model, w.Verdict, fmt.Sprintf("%s is held to nothing: %s (%v)", s.model, m.broken[s.model], s.why))
-	}
-	return nil
-}
-
-// Broken says that the kept baseline cannot be trusted, and nothing is held to it.
-const Broken Stage = "broken"
-
-// unseal opens a kept baseline.
-func (m *Monitor) unseal(model pavise.Name, place int, sealed []byte) (*drift.Baseline, error) {
-	text, err := m.cfg.Key(model.Tenant).Open(aad(model, place), sealed)
-	if err != nil {
-		return nil, err
-	}
-	return drift.ParseBaseline(text)
 }
 
 // loadModels reads what is kept of models beside their baselines.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/drift"
+	"github.com/pavise/pavise/internal/drift/book"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/store"
 )
@@ -18,24 +19,35 @@ type Ask struct {
 	Model pavise.Name     `json:"model"`
 	File  json.RawMessage `json:"file,omitzero"`
 	Learn int             `json:"learn,omitempty"` // rows
-	Anew  bool            `json:"anew,omitempty"`  // the first baseline is forgotten
+	// Version is whose baseline it is, as a release's plan says it; empty: of what answers.
+	Version string `json:"version,omitempty"`
+	// Review: the house proposes it, of a model that has moved: whether what it is asked and answers
+	// now is as usual, is for people to say. It stands as long as the verdict does.
+	Review bool `json:"review,omitempty"`
+	Anew   bool `json:"anew,omitempty"` // windows are held to the first baseline no more
 }
 
 // A Plan is what another baseline would come to.
 type Plan struct {
+	Version  string   `json:"version"`            // whose it would be
 	Before   string   `json:"before"`             // digest of the baseline in force; empty: none
 	First    string   `json:"first"`              // of the first one
 	Baseline string   `json:"baseline"`           // of what would be in force, or how it would be learnt
 	Features int      `json:"features,omitempty"` // of the model, that it names
 	Others   []string `json:"others,omitempty"`   // that it names, and the model has not; at most mostFeatures
 	Stays    int      `json:"stays,omitempty"`    // features that keep what they are held to
-	Anew     bool     `json:"anew,omitempty"`     // the first baseline would be forgotten
+	Anew     bool     `json:"anew,omitempty"`     // windows would be held to the first baseline no more
+	Cause    Cause    `json:"cause,omitempty"`    // of a review: why it has moved
 	State    string   `json:"state"`              // as the verdict is now
 }
 
 // Digests are what the outcome depends on.
 func (p Plan) Digests() map[string]string {
-	return map[string]string{"baseline before": p.Before, "first baseline": p.First, "baseline": p.Baseline}
+	all := map[string]string{"version": p.Version, "baseline before": p.Before, "first baseline": p.First, "baseline": p.Baseline}
+	if p.Cause != "" {
+		all["cause"] = string(p.Cause)
+	}
+	return all
 }
 
 // Of names the drift of a model.
@@ -78,19 +90,33 @@ func (m *Monitor) plan(on pavise.Name, ask Ask) (p Plan, w *watched, b *based, e
 		return p, nil, nil, &pavise.Error{Kind: pavise.Invalid, Msg: "a baseline comes from a file or from traffic", Hint: "give --file BASELINE, as pavise drift profile writes it, or --learn ROWS"}
 	case ask.Learn != 0 && (ask.Learn < leastLearn || ask.Learn > mostLearn):
 		return p, nil, nil, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("a baseline of %d rows", ask.Learn), Hint: fmt.Sprintf("from %d to %d rows are learnt from: --learn 2000", leastLearn, mostLearn)}
+	case len(ask.Version) > book.MaxVersion || ask.Learn != 0 && ask.Version != "":
+		return p, nil, nil, &pavise.Error{Kind: pavise.Invalid, Msg: "what is learnt is of the version that answers, and a version's name is short", Hint: "a version that answers later has its baseline from a file: --file BASELINE --version VERSION"}
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if w, err = m.known(ask.Model); err != nil {
 		return p, nil, nil, err
 	}
-	p.Anew, p.State = ask.Anew, string(w.Verdict.Stage)
+	p.Anew, p.State, p.Version = ask.Anew, string(w.Verdict.Stage), cmp.Or(ask.Version, w.Version)
 	var under *drift.Baseline
 	if was := w.bases[now]; was != nil {
-		p.Before, p.First, under = was.Digest, was.Digest, was.Baseline
+		p.Before, under = was.Digest, was.Baseline
 	}
-	if origin := w.bases[first]; origin != nil {
-		p.First = origin.Digest
+	if page := w.book.Page(p.Version); page != nil {
+		p.Before, under = page.Baseline, w.texts[page.Baseline]
+	}
+	if w.book != nil {
+		p.First = w.book.First
+	}
+	if ask.Anew && p.Version != w.Version {
+		return p, nil, nil, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("the first baseline of %s is of what answers, which is %s", ask.Model, w.Version), Hint: "leave out --anew or --version"}
+	}
+	if ask.Review {
+		if w.Verdict.Stage != Confirmed {
+			return p, nil, nil, &pavise.Error{Kind: pavise.Conflict, Msg: fmt.Sprintf("%s is %s: there is nothing to review", ask.Model, w.Verdict.Stage), Hint: "pavise drift baseline proposes what it is held to at any time"}
+		}
+		p.Cause = w.Verdict.Cause
 	}
 	if ask.Learn != 0 {
 		p.Baseline = fmt.Sprintf("learnt from %d rows from then on", ask.Learn)
@@ -145,7 +171,7 @@ func (m *Monitor) Baseline(ctx context.Context, who pavise.Principal, on pavise.
 	}
 	entry.Detail(p)
 	if b != nil {
-		return m.install(ctx, w, b, ask.Anew, mark)
+		return m.install(ctx, w, b, p.Version, ask.Anew, mark)
 	}
 	return m.order(ctx, w, ask, mark)
 }

@@ -26,11 +26,15 @@ func (w *world) approved(ask Ask) error {
 	return w.Baseline(ctx, who, onIt, ask, plan.Digests(), func(*store.Tx) error { return nil })
 }
 
-// inForce is the baseline in force.
+// inForce is a copy of the baseline in force.
 func (w *world) inForce() *drift.Baseline {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.models[scorer].bases[now].Baseline
+	b, err := drift.ParseBaseline(w.models[scorer].bases[now].Text())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return b
 }
 
 // TestSlowPoison: who leads the baseline away, a step at a time and each with approval, is found
@@ -142,7 +146,7 @@ func TestSwapped(t *testing.T) {
 		w.windows(1)
 		w.stop()
 		if err := w.db.Update(t.Context(), func(tx *store.Tx) error {
-			_, err := tx.Exec(`UPDATE monitor_baselines SET sealed = ?`, []byte("somebody else's"))
+			_, err := tx.Exec(`UPDATE monitor_texts SET sealed = ?`, []byte("somebody else's"))
 			return err
 		}); err != nil {
 			t.Fatal(err)
@@ -234,6 +238,49 @@ func TestPeopleJudge(t *testing.T) {
 		w.windows(5)
 		if v := w.stands().Verdict; v.Stage != Confirmed {
 			t.Errorf("when it moves again: %+v", v)
+		}
+	})
+}
+
+// TestPeopleAreAsked: of a model that has moved by no version's fault people are asked, once until
+// their time is over, whether that is as usual; and what they approve dies with the verdict.
+func TestPeopleAreAsked(t *testing.T) {
+	t.Parallel()
+	in(t, func(t *testing.T) {
+		var asked []Ask
+		w := newWorld(t, func(c *Config) {
+			c.Review = func(_ context.Context, ask Ask, _ string) (pavise.Name, time.Time, error) {
+				asked = append(asked, ask)
+				return pavise.Name{Tenant: "local", Kind: "change", ID: "c-review"}, time.Now().Add(24 * time.Hour), nil
+			}
+		})
+		w.learn()
+		for range 2 {
+			w.shift = func(_ int, row []float64) { row[0] += 1 }
+			w.windows(5)
+			w.shift = nil
+			w.windows(6)
+		}
+		if len(w.notes(KindConfirmed)) != 2 || len(asked) != 1 || !asked[0].Review || asked[0].Anew || asked[0].Learn != 1500 {
+			t.Fatalf("asked %+v, %d times confirmed", asked, len(w.notes(KindConfirmed)))
+		}
+		contains(t, w.notes(KindActed)[0].Summary, "c-review")
+		if _, err := w.PlanBaseline(t.Context(), onIt, asked[0]); pavise.KindOf(err) != pavise.Conflict {
+			t.Errorf("what was asked of a model that is as it was again: %v", err)
+		}
+		w.shift = func(_ int, row []float64) { row[0] += 1 }
+		w.windows(5)
+		plan, err := w.PlanBaseline(t.Context(), onIt, asked[0])
+		if err != nil || plan.Cause != Traffic || plan.Digests()["cause"] != string(Traffic) {
+			t.Fatalf("%+v: %v", plan, err)
+		}
+		if err := w.approved(asked[0]); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(24 * time.Hour)
+		w.windows(8)
+		if v := w.stands(); v.Verdict.Cause != Walked || len(asked) != 2 || !asked[1].Anew {
+			t.Errorf("of what was led away from the first baseline: %+v, %+v", v.Verdict, asked)
 		}
 	})
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/drift"
+	"github.com/pavise/pavise/internal/drift/book"
 )
 
 // A View is how a model stands.
@@ -20,6 +21,7 @@ type View struct {
 	Switched time.Time   `json:"switched,omitzero"`
 	Baseline string      `json:"baseline,omitempty"` // digest of the one in force
 	First    string      `json:"first,omitempty"`    // of the first one, where that is another
+	Original string      `json:"original,omitempty"` // of the first that there ever was, where that is another still
 	Features int         `json:"features"`           // that are held to it
 	Passed   []string    `json:"passed,omitempty"`   // inputs and outputs that are not looked at: their rows have no one form
 	Learning int         `json:"learning,omitempty"` // rows that came of those that a baseline is learnt from
@@ -47,7 +49,9 @@ func (l *List) sort() {
 // A Shown is all that is known of a model.
 type Shown struct {
 	View
-	Window   string        `json:"window"` // how long the shortest is
+	Window   string        `json:"window"`           // how long the shortest is
+	Serial   uint64        `json:"serial,omitempty"` // of the signed book that says which version is held to what
+	Versions []book.Page   `json:"versions"`         // its pages, the one put last last
 	Features []FeatureView `json:"features"`
 	Past     []Window      `json:"past"` // the shortest windows, the newest last
 }
@@ -106,6 +110,9 @@ func (m *Monitor) view(w *watched) View {
 	if origin := w.bases[first]; origin != nil {
 		v.First = origin.Digest
 	}
+	if w.book != nil && w.book.Original != w.book.First {
+		v.Original = w.book.Original
+	}
 	if w.learn != nil {
 		v.Learning, v.Wanted = w.learn.rows, w.learn.want
 	}
@@ -114,7 +121,10 @@ func (m *Monitor) view(w *watched) View {
 
 // shown shows all of a model. m.mu is held.
 func (m *Monitor) shown(w *watched) Shown {
-	s := Shown{View: m.view(w), Window: m.cfg.Window.String(), Features: []FeatureView{}, Past: append([]Window{}, w.past...)}
+	s := Shown{View: m.view(w), Window: m.cfg.Window.String(), Versions: []book.Page{}, Features: []FeatureView{}, Past: append([]Window{}, w.past...)}
+	if w.book != nil {
+		s.Serial, s.Versions = w.book.Serial, slices.Clone(w.book.Pages)
+	}
 	if w.layout == nil {
 		return s
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/drift"
+	"github.com/pavise/pavise/internal/drift/book"
 )
 
 // The two baselines that windows are held to.
@@ -42,6 +43,9 @@ type watched struct {
 	moved [2][]movement  // of the last window of each scale, by baseline and feature
 	said  time.Time      // when it was last said that something is suspected
 	store *stored        // what the store has of it, until something comes; nil afterwards
+
+	book  *book.Book                 // what it is held to, as it was signed; nil: it is held to nothing yet
+	texts map[string]*drift.Baseline // by digest: those that the book names, at least; never changed
 }
 
 // A based is a baseline with what it is made of.
@@ -69,6 +73,7 @@ type kept struct {
 	Verdict  Verdict     `json:"verdict"`           // as it stands
 	Quiet    []string    `json:"quiet,omitempty"`   // features of a verdict that people dismissed
 	Wait     *Order      `json:"wait,omitempty"`    // a baseline that is to be learnt
+	Asked    time.Time   `json:"asked,omitzero"`    // until when people may decide on the last review
 }
 
 // An Order has a baseline be learnt from traffic.
@@ -230,6 +235,33 @@ func (w *watched) turn(o *item) {
 		w.windows[s] = &span{}
 	}
 	w.sample, w.heavy, w.by = &sample{}, [parties]heavy{}, nil
+	if w.learn != nil { // a baseline is of one version
+		again := newLearning(w.layout, w.learn.want)
+		again.first, w.learn = w.learn.first, again
+	}
+	w.leaf(w.Version)
+}
+
+// leaf has windows be held to what the book says of a version. Of one that it does not name, and
+// of one whose baseline is of other inputs and outputs, they are held to what they were.
+func (w *watched) leaf(version string) {
+	p := w.book.Page(version)
+	if p == nil || w.bases[now] != nil && w.bases[now].Digest == p.Baseline {
+		return
+	}
+	b, err := w.based(w.texts[p.Baseline])
+	if err != nil {
+		return
+	}
+	var origin *based
+	if w.book.First != p.Baseline {
+		if origin, err = w.based(w.texts[w.book.First]); err != nil {
+			origin = nil
+		}
+	}
+	learn := w.learn
+	w.hold(b, origin)
+	w.learn = learn
 }
 
 // maxSeats is how many callers are given a group that has few, each hour.

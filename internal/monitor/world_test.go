@@ -140,7 +140,7 @@ func newWorld(t *testing.T, edit ...func(*Config)) *world {
 	must(policies.Seed(t.Context(), "local", guard.Defaults()))
 	kek, err := seal.OpenFileKEK(filepath.Join(t.TempDir(), "kek"))
 	must(err)
-	w.cfg = Config{Guard: g, Store: w.db, Key: kek.Baselines, House: w.house, Now: time.Now, Learn: 1500, Say: func(_ string, err error) { t.Log(err) }}
+	w.cfg = Config{Guard: g, Log: w.log, Sign: testKey, Store: w.db, Key: kek.Baselines, House: w.house, Now: time.Now, Learn: 1500, Say: func(_ string, err error) { t.Log(err) }}
 	for _, e := range edit {
 		e(&w.cfg)
 	}

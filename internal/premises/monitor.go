@@ -2,6 +2,7 @@ package premises
 
 import (
 	"context"
+	"crypto/ed25519"
 	"encoding/json"
 	"fmt"
 	"time"
@@ -19,7 +20,7 @@ import (
 // comes before the data plane, which feeds it, and acts by what is opened after it.
 func (h *House) OpenMonitor(ctx context.Context, k installation.Keys, own *config.Drift) (err error) {
 	h.Monitor, err = monitor.Open(ctx, monitor.Config{
-		Guard: h.Guard, Store: h.DB, Key: k.KEK.Baselines, House: h.Verdicts(), Now: h.Now, Say: h.Say,
+		Guard: h.Guard, Log: h.Log, Store: h.DB, Key: k.KEK.Baselines, Sign: ed25519.NewKeyFromSeed(k.Drift), House: h.Verdicts(), Review: drifting{h}.Review, Now: h.Now, Say: h.Say,
 		Window: own.Length(), Learn: own.Learnt(), Few: own.Feared(),
 	})
 	return err
@@ -129,6 +130,31 @@ func (d drifting) Slow(ctx context.Context, model, caller pavise.Name, why strin
 	}{model, caller, word.Tier, word.Until, why})
 	_, err = d.h.Gateway.Tiers.Hold(ctx, word)
 	return err
+}
+
+// Review proposes that what a model is asked and answers now is as usual, of models that are in the
+// registry: those have somebody who decides.
+//
+// Unguarded: the change enters.
+func (d drifting) Review(ctx context.Context, ask monitor.Ask, why string) (name pavise.Name, until time.Time, err error) {
+	if d.h.Changes == nil || d.h.Models == nil {
+		return name, until, nil
+	}
+	if _, err := d.h.Models.Known(ctx, ask.Model); err != nil {
+		if pavise.KindOf(err) == pavise.NotFound {
+			err = nil
+		}
+		return name, until, err
+	}
+	request, err := json.Marshal(ask)
+	if err != nil {
+		return name, until, fmt.Errorf("spell what %s is to be held to: %w", ask.Model, err)
+	}
+	ch, err := d.h.Changes.Propose(ctx, d.who(), change.Proposal{Verb: "drift.baseline", On: monitor.Of(ask.Model), Request: request, Reason: first512(why)})
+	if err != nil {
+		return name, until, err
+	}
+	return ch.Name, ch.Until, nil
 }
 
 // Ask implements monitor.House.

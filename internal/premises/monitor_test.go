@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -17,7 +18,9 @@ import (
 	"github.com/pavise/pavise/internal/issuer"
 	"github.com/pavise/pavise/internal/monitor"
 	"github.com/pavise/pavise/internal/record"
+	"github.com/pavise/pavise/internal/registry"
 	"github.com/pavise/pavise/internal/route"
+	"github.com/pavise/pavise/internal/store"
 	"github.com/pavise/pavise/internal/tier"
 )
 
@@ -233,5 +236,35 @@ func TestRollbackThatCannotBe(t *testing.T) {
 	p.house.Unfit, p.house.Changes = nil, nil
 	if _, err := (drifting{p.house}).Rollback(ctx, edgetest.Model, live.Is, "test"); pavise.KindOf(err) != pavise.Unavailable {
 		t.Errorf("at a gateway of a fleet: %v", err)
+	}
+}
+
+// TestPeopleAreAskedOfTheirModels: where what is asked of a model has moved, the house proposes that
+// it is as usual, if the model is in the registry; nobody decides on one that is not.
+func TestPeopleAreAskedOfTheirModels(t *testing.T) {
+	t.Parallel()
+	p := newPlane(t)
+	db, err := store.Open(t.Context(), filepath.Join(t.TempDir(), "db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { db.Close() })
+	models, err := registry.Open(t.Context(), registry.Config{Guard: p.Guard, Store: db, Now: time.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.shifts(func(_ int, row []float64) { row[0] += 3 })
+	p.until("something is done", func() bool { return len(p.notes(monitor.KindActed)) > 0 })
+	ask := monitor.Ask{Model: edgetest.Model, Learn: 2000, Review: true}
+	house := drifting{&House{Tenant: edgetest.Tenant, Now: time.Now, Guard: p.Guard, Gateway: p.Gateway, Changes: p.Changes, Models: models}}
+	if name, _, err := house.Review(t.Context(), ask, "it has moved"); name != (pavise.Name{}) || err != nil {
+		t.Errorf("%s is proposed of a model that nobody has: %v", name, err)
+	}
+	if _, err := models.Create(t.Context(), edgetest.Operator, registry.ModelSpec{Name: edgetest.Model, Risk: registry.Low}); err != nil {
+		t.Fatal(err)
+	}
+	name, until, err := house.Review(t.Context(), ask, "it has moved")
+	if err != nil || name.Kind != "change" || until.Before(time.Now()) {
+		t.Errorf("%s until %s: %v", name, until, err)
 	}
 }

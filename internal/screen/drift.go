@@ -48,6 +48,9 @@ func printDriftView(w io.Writer, v monitor.View) {
 			fmt.Fprintf(w, "; and to the first baseline, %s", v.First)
 		}
 		fmt.Fprintln(w)
+		if v.Original != "" {
+			fmt.Fprintf(w, "  original  %s, which is kept, and nothing is held to\n", v.Original)
+		}
 	}
 	if v.Wanted > 0 {
 		fmt.Fprintf(w, "  learning  %d of %s\n", v.Learning, Count(v.Wanted, "row"))
@@ -71,6 +74,13 @@ const driftsShown = 5
 
 func printDrift(w io.Writer, s monitor.Shown) {
 	printDriftView(w, s.View)
+	for _, p := range s.Versions {
+		own := ""
+		if p.Inherited {
+			own = ", as the one before"
+		}
+		fmt.Fprintf(w, "  version   %s is held to %s%s, since %s\n", clip(p.Version), p.Baseline, own, at(p.At))
+	}
 	rest := 0
 	for _, f := range s.Features {
 		if !f.Moved {

@@ -28,6 +28,8 @@ const (
 	PurposeCA     Purpose = "ca"     // ECDSA P-256 key (PKCS #8) that signs certificates
 	PurposeNode   Purpose = "node"   // ECDSA P-256 key (PKCS #8) of a member's own certificate
 
+	PurposeDrift Purpose = "drift" // Ed25519 seed that signs what windows of models are held to
+
 	PurposeLogMLDSA Purpose = "log-mldsa" // ML-DSA-44 seed that signs the log's published tree heads besides
 )
 

@@ -198,7 +198,7 @@ var titles = map[string]string{
 	"drift.confirmed":     "A model has moved away from its baseline",
 	"drift.acted":         "Something was done, or has to be, about a model that moved",
 	"drift.ended":         "A model is as its baseline has it again",
-	"drift.swapped":       "The kept baseline of a model is not the one that was sealed",
+	"drift.swapped":       "What is kept of the baselines of a model is not what was signed",
 	"dataset.unindexed":   "Rows of an old version of a dataset can be asked about no more",
 	"dataset.changed":     "What lies at the place of a dataset is not the dataset",
 	"dataset.unreachable": "A dataset cannot be looked at",

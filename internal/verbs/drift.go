@@ -18,17 +18,17 @@ func (rooms *Rooms) driftVerbs() []api.Verb {
 		api.Proposing(api.Verb{
 			Name: "drift.baseline", On: on, MaxBody: 2 * drift.MaxBaseline,
 			Help:    "Propose what a model's windows are held to from now on",
-			About:   "From a file, as pavise drift profile writes it of rows that are as they should be: features that it names take the place of what there was, and all others stay. Or learnt anew from the next rows that are asked. Others approve it, by its digest. The first baseline stays besides, and windows are held to both, so that one that is led away step by step is found; with --anew it is forgotten, and the new one is the first.",
+			About:   "From a file, as pavise drift profile writes it of rows that are as they should be: features that it names take the place of what there was, and all others stay. Or learnt anew from the next rows that are asked. It is of the version that answers, or of the one that --version names; a version without its own is held to that of the one before. Others approve it, by its digest. The first baseline stays besides, and windows are held to both, so that one that is led away step by step is found; with --anew the new one takes its place, and the original is kept aside.",
 			Example: "pavise drift baseline threat-detector --learn 2000 --reason a-new-customer",
 		}, func(_ context.Context, _ pavise.Principal, req DriftBaseline) (pavise.Name, error) {
 			return monitor.Of(req.Model), nil
 		}, func(req DriftBaseline) (any, error) {
-			return monitor.Ask{Model: req.Model, File: req.File, Learn: req.Learn, Anew: req.Anew}, nil
+			return monitor.Ask{Model: req.Model, File: req.File, Learn: req.Learn, Version: req.Version, Anew: req.Anew}, nil
 		}),
 		api.Do(api.Verb{
 			Name: "drift.list", On: on, Class: guard.Pooled,
 			Help:    "List the models that are watched for drift, and how they stand",
-			About:   "Those that moved first. learning: there is no baseline yet; suspected: a window found that something moved; confirmed: three of the last five windows of one length did; broken: the kept baseline is not the one that was sealed. In a fleet gateways watch what they answer, and their findings are in their own logs.",
+			About:   "Those that moved first. learning: there is no baseline yet; suspected: a window found that something moved; confirmed: three of the last five windows of one length did; broken: what is kept of baselines is not what was signed, or not the newest. In a fleet gateways watch what they answer, and their findings are in their own logs.",
 			Example: "pavise drift list --stage confirmed",
 		}, withMonitor(rooms, func(m *monitor.Monitor, ctx context.Context, who pavise.Principal, req DriftList) (monitor.List, error) {
 			return m.List(ctx, who, monitor.Stage(req.Stage))
@@ -78,10 +78,12 @@ type DriftRef struct {
 // DriftBaseline proposes what a model is held to.
 type DriftBaseline struct {
 	DriftRef
-	File   json.RawMessage `json:"file,omitzero" type:"filecontent" placeholder:"FILE" help:"a baseline, as pavise drift profile writes it" doc:"a baseline: docs/formats/drift-baseline.md"`
-	Learn  int             `json:"learn,omitempty" placeholder:"ROWS" help:"learn it from so many rows that are asked from then on" doc:"learn it from so many rows that are asked from then on" minimum:"0" maximum:"1048576"`
-	Anew   bool            `json:"anew,omitempty" help:"forget the first baseline: this one is it" doc:"the first baseline is forgotten, and this one is it"`
-	Reason string          `json:"reason,omitempty" help:"why" doc:"why"`
+	File  json.RawMessage `json:"file,omitzero" type:"filecontent" placeholder:"FILE" help:"a baseline, as pavise drift profile writes it" doc:"a baseline: docs/formats/drift-baseline.md"`
+	Learn int             `json:"learn,omitempty" placeholder:"ROWS" help:"learn it from so many rows that are asked from then on" doc:"learn it from so many rows that are asked from then on" minimum:"0" maximum:"1048576"`
+	// Version is whose it is.
+	Version string `json:"version,omitempty" placeholder:"VERSION" help:"whose baseline it is, as drift show names it (the version that answers); one from a file may be put before its version answers" doc:"whose baseline it is, as a release's plan names it; the version that answers, if absent. Of another one it comes from a file"`
+	Anew    bool   `json:"anew,omitempty" help:"windows are held to the first baseline no more: this one is it" doc:"windows are held to the first baseline no more, and this one is it"`
+	Reason  string `json:"reason,omitempty" help:"why" doc:"why"`
 }
 
 // Why is the reason that goes with it.

@@ -2,6 +2,7 @@ package verbs
 
 import (
 	"context"
+	"encoding/json"
 	"math/rand/v2"
 	"testing"
 	"time"
@@ -9,7 +10,9 @@ import (
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/api"
 	"github.com/pavise/pavise/internal/change"
+	"github.com/pavise/pavise/internal/drift"
 	"github.com/pavise/pavise/internal/monitor"
+	"github.com/pavise/pavise/internal/registry"
 	"github.com/pavise/pavise/internal/tensor"
 )
 
@@ -79,5 +82,69 @@ func TestBaselineTakesAnother(t *testing.T) {
 	})
 	if _, err := do(t.Context(), pavise.Principal{}, drifter); pavise.KindOf(err) != pavise.Unavailable {
 		t.Errorf("where no models answer: %v", err)
+	}
+}
+
+// TestBaselineOfAVersionByNumber: a version of the registry is known by its number, and what is
+// approved is of its file.
+func TestBaselineOfAVersionByNumber(t *testing.T) {
+	w := newWorld(t)
+	w.drift(t, monitor.Stable)
+	var v registry.Version
+	file := w.shelf.file("drifter.onnx", "another drifter")
+	ana := w.person(t, "ana", "operator")
+	if err := ana.Call(t.Context(), "model.create", ModelCreate{Name: drifter.Model, Risk: "low"}, nil); err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range []registry.File{file, w.shelf.file("a.txt", "nothing that runs")} {
+		if err := ana.Call(t.Context(), "model.add", ModelAdd{Name: drifter.Model, Files: []registry.File{f}}, &v); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f := drift.Feature{Numbers: drift.NewReference([]float64{1, 2, 3}), Base: &drift.Histogram{}}
+	f.Numbers.CountAll(f.Base, make([]float64, drift.LeastRows))
+	b := drift.Baseline{Format: drift.BaselineFormat, Rows: drift.LeastRows, Features: []drift.Profile{drift.ProfileOf("x", "", f)}}
+	ask := DriftBaseline{DriftRef: drifter, File: b.Text(), Version: "1", Reason: "of its release"}
+	var ch api.ChangeView
+	if err := ana.Call(t.Context(), "drift.baseline", ask, &ch); err != nil || ch.Plan.Digests["version"] != file.Digest.String() {
+		t.Errorf("%+v: %v", ch.Plan, err)
+	}
+	for version, kind := range map[string]pavise.Kind{"2": pavise.Invalid, "7": pavise.NotFound} {
+		if ask.Version = version; pavise.KindOf(ana.Call(t.Context(), "drift.baseline", ask, &ch)) != kind {
+			t.Errorf("version %s, which has no file that runs, or is none, has a baseline", version)
+		}
+	}
+}
+
+// TestReviewOfAModelThatMoved: what the house proposes of a model that has moved is decided as any
+// change is, in the time that its risk leaves.
+func TestReviewOfAModelThatMoved(t *testing.T) {
+	w := newWorld(t)
+	ana := w.person(t, "ana", "operator")
+	if err := ana.Call(t.Context(), "model.create", ModelCreate{Name: drifter.Model, Risk: "high"}, nil); err != nil {
+		t.Fatal(err)
+	}
+	w.drift(t, monitor.Stable)
+	house := pavise.Principal{Tenant: "local", Kind: pavise.Workload, ID: "drift-monitor", Roles: []string{"drift-monitor"}, Proof: "part of the house"}
+	p := change.Proposal{Verb: "drift.baseline", On: monitor.Of(drifter.Model), Request: json.RawMessage(`{"model":"local/model/drifter","learn":500,"review":true}`), Reason: "drift: it has moved"}
+	if _, err := w.Changes.Propose(t.Context(), house, p); pavise.KindOf(err) != pavise.Conflict {
+		t.Errorf("of a model that has not moved: %v", err)
+	}
+	w.drift(t, monitor.Confirmed)
+	ch, err := w.Changes.Propose(t.Context(), house, p)
+	if err != nil || ch.State != change.Open || ch.Until.Sub(ch.Proposed) != 24*time.Hour {
+		t.Fatalf("%+v: %v", ch, err)
+	}
+	var done api.ChangeView
+	vote := VoteRequest{ID: ch.Name.ID, Digest: ch.Digest, Reason: "it was an attack"}
+	if err := ana.Call(t.Context(), "change.deny", vote, &done); err != nil || done.State != change.Denied {
+		t.Errorf("%s: %v", done.State, err)
+	}
+	if ch, err = w.Changes.Propose(t.Context(), house, p); err != nil {
+		t.Fatal(err)
+	}
+	vote = VoteRequest{ID: ch.Name.ID, Digest: ch.Digest}
+	if err := ana.Call(t.Context(), "change.approve", vote, &done); err != nil || done.State != change.Done {
+		t.Errorf("%s, %s: %v", done.State, done.Outcome, err)
 	}
 }

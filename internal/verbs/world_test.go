@@ -173,7 +173,7 @@ func newWorld(t *testing.T) *world {
 	must(err)
 	w.Models, err = registry.Open(t.Context(), registry.Config{Guard: w.Guard, Store: db, Now: time.Now, Files: w.shelf, Dir: filepath.Join(w.dir, "models")})
 	must(err)
-	w.Monitor, err = monitor.Open(t.Context(), monitor.Config{Guard: w.Guard, Store: db, Key: kek.Baselines, Now: time.Now, Window: 100 * time.Millisecond, Learn: 500})
+	w.Monitor, err = monitor.Open(t.Context(), monitor.Config{Guard: w.Guard, Log: log, Store: db, Key: kek.Baselines, Sign: ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize)), Now: time.Now, Window: 100 * time.Millisecond, Learn: 500})
 	must(err)
 	w.Changes, err = change.New(t.Context(), change.Config{Guard: w.Guard, Store: db, Log: log, Runners: w.Runners()})
 	must(err)
