@@ -52,6 +52,27 @@ func holdToBounds(t *testing.T, g *ModelGuard, row, changed []float64) {
 	}
 }
 
+// TestModelGuardSpendsItsBound: of rows of ten classes, sure ones and doubtful ones, each is moved
+// as far as the owner allows. What a thief still learns is not for want of it.
+func TestModelGuardSpendsItsBound(t *testing.T) {
+	rng := rand.New(rand.NewPCG(3, 4))
+	for range 2000 {
+		row := probabilities(rng, 10, []float64{0.05, 0.1, 0.3, 1}[rng.IntN(4)])
+		g, changed := &ModelGuard{Epsilon: 1}, make([]float64, len(row))
+		if why := g.Row(changed, row); why != "" {
+			t.Fatalf("%v: %s", row, why)
+		}
+		holdToBounds(t, g, row, changed)
+		l1 := 0.0
+		for k, v := range changed {
+			l1 += math.Abs(v - row[k])
+		}
+		if l1 < 1-3*guardMargin { // the margin of the top takes the rest of it
+			t.Errorf("%v is moved by %v alone, to %v", row, l1, changed)
+		}
+	}
+}
+
 // TestModelGuardGrid holds rows of three classes to the best one of a grid. The bench's
 // oracle holds more classes to a solver of linear programs.
 func TestModelGuardGrid(t *testing.T) {

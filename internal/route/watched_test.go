@@ -137,7 +137,7 @@ func (w *world) planTooMany(t *testing.T) ReleasePlan {
 // and the plan says what is otherwise. The gateway starts afterwards.
 func TestWayBackOfCalibrations(t *testing.T) {
 	calibration := softmaxCalibration(t)
-	older := bytes.Replace(calibration, []byte(`"pavise.calibration/5"`), []byte(`"pavise.calibration/1"`), 1)
+	older := bytes.Replace(calibration, []byte(`"pavise.calibration/6"`), []byte(`"pavise.calibration/1"`), 1)
 	for name, c := range map[string]struct {
 		before  func(t *testing.T, w *world) // the release of another model
 		after   func(t *testing.T, w *world)
@@ -197,7 +197,7 @@ func TestCalibrationOfAnotherVersion(t *testing.T) {
 	w := newWorld(t, dir)
 	calibration := softmaxCalibration(t)
 	w.put(t, func(s *Spec) { s.Calibration = calibration })
-	older := bytes.Replace(calibration, []byte(`"pavise.calibration/5"`), []byte(`"pavise.calibration/1"`), 1)
+	older := bytes.Replace(calibration, []byte(`"pavise.calibration/6"`), []byte(`"pavise.calibration/1"`), 1)
 	w.exec(t, `INSERT INTO gateway_models VALUES (?, ?)`, digestOf(older), older)
 	w.exec(t, `UPDATE gateway_routes SET route = replace(route, ?, ?)`, digestOf(calibration), digestOf(older))
 	w.close()
@@ -224,7 +224,7 @@ func (w *world) looked() bool {
 // not the one that its route names is an error.
 func TestAdoptCalibrationOfAnotherVersion(t *testing.T) {
 	calibration := softmaxCalibration(t)
-	older := bytes.Replace(calibration, []byte(`"pavise.calibration/5"`), []byte(`"pavise.calibration/3"`), 1)
+	older := bytes.Replace(calibration, []byte(`"pavise.calibration/6"`), []byte(`"pavise.calibration/3"`), 1)
 	from, to := newWorld(t, t.TempDir()), newWorld(t, t.TempDir())
 	from.put(t, func(s *Spec) { s.Calibration = calibration })
 	bytesOf := func(digest string) ([]byte, error) {

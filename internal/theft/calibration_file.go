@@ -21,7 +21,7 @@ const fileMost = 4
 // calibrationFormat names the form of the file (docs/formats/calibration.md), and the looks and
 // measures that its numbers are of: whatever changes them changes it. No other form is read,
 // because numbers of other measures would judge clients by what they are not.
-const calibrationFormat = "pavise.calibration/5"
+const calibrationFormat = "pavise.calibration/6"
 
 // A calibrationFile is what the file of a calibration holds.
 type calibrationFile struct {

@@ -14,13 +14,14 @@ const (
 	// were not heard for long is forgotten: names that ask once push out each other, and
 	// not who keeps asking.
 	extractionClients = 8192
-	studyRing         = 128  // rows of a client that later ones are compared with
-	studyCells        = 4096 // cells of the coverage meter
-	studySeen         = 512  // words of 64 bits in which the rows of a watch are marked
-	studyBins         = 16   // of the distance to the nearest earlier row
-	lineCosine        = 0.97 // of two steps that go the same way, or back
-	profileLeast      = 0.5  // times the usual distance of a client: less is nothing
-	sketchStep        = 16   // steps of a kept coordinate in the usual size of one
+	studyRing         = 128   // rows of a client that later ones are compared with
+	studyCells        = 4096  // cells of the coverage meter
+	studySeen         = 512   // words of 64 bits in which the rows of a watch are marked
+	studyBins         = 16    // of the distance to the nearest earlier row
+	lineCosine        = 0.97  // of two steps that go the same way, or back, between rows of which a sketch is kept
+	lineExact         = 0.995 // the same between rows that are kept as they are: three honest ones that differ in one column most come close to it
+	profileLeast      = 0.5   // times the usual distance of a client: less is nothing
+	sketchStep        = 16    // steps of a kept coordinate in the usual size of one
 )
 
 // An Asked is one answered row of a client.
@@ -348,7 +349,7 @@ func (s *study) compare(c *Calibration, g *glance) {
 // onLine reports whether the row lies on a line with the two before it, or with the two
 // nearest to it; second is -1 where there is none.
 func (s *study) onLine(g *glance, nearest, second int) bool {
-	if s.fresh > 2 && collinear(&s.before[0], &s.before[1], &g.fold) {
+	if s.fresh > 2 && collinear(&s.before[0], &s.before[1], &g.fold, lineExact) {
 		return true
 	}
 	if second < 0 {
@@ -358,7 +359,7 @@ func (s *study) onLine(g *glance, nearest, second int) bool {
 	for k := range a {
 		a[k], b[k], c[k] = float32(s.ring[second][k]), float32(s.ring[nearest][k]), float32(g.sketch[k])
 	}
-	return collinear(&a, &b, &c)
+	return collinear(&a, &b, &c, lineCosine)
 }
 
 // keep puts the row into the ring.

@@ -144,14 +144,15 @@ func within(a, b *[anomaly.SketchLen]int8, most int32) (sum int32) {
 	return sum
 }
 
-// collinear reports whether the steps from a to b and from b to c go the same way, or back.
-func collinear(a, b, c *[anomaly.SketchLen]float32) bool {
+// collinear reports whether the steps from a to b and from b to c go the same way, or back:
+// whether the cosine between them is larger than least, or below its negative.
+func collinear(a, b, c *[anomaly.SketchLen]float32, least float32) bool {
 	var along, first, second float32
 	for k := range a {
 		x, y := b[k]-a[k], c[k]-b[k]
 		along, first, second = along+x*y, first+x*x, second+y*y
 	}
-	return first > 0 && second > 0 && along*along > lineCosine*lineCosine*first*second
+	return first > 0 && second > 0 && along*along > least*least*first*second
 }
 
 func onesCount(w uint64) int { return bits.OnesCount64(w) }

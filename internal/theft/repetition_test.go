@@ -204,7 +204,7 @@ func TestRecordedPollersSetTheBound(t *testing.T) {
 // would fit, and says what to do; and so is one that lacks a part that clients are judged by.
 func TestCalibrationsOfOtherVersions(t *testing.T) {
 	_, _, text := small(t)
-	for _, version := range []string{"1", "2", "3", "4", "6", "40"} {
+	for _, version := range []string{"1", "2", "3", "4", "5", "7", "40"} {
 		other := bytes.Replace(text, []byte(calibrationFormat), []byte("pavise.calibration/"+version), 1)
 		var refused *pavise.Error
 		if _, err := ParseCalibration(other); !errors.As(err, &refused) || refused.Kind != pavise.Invalid || !strings.Contains(refused.Msg, "made by another version") || !strings.Contains(refused.Hint, "pavise firewall calibrate") {

@@ -181,7 +181,7 @@ func spreadLeast(measure, rows int) float64 {
 		return 0.2 / float64(rows)
 	case measure == measureCoverage:
 		return 3
-	case measure == measureLine: // of honest clients hardly a row
+	case measure == measureLine, measure == measureOdd: // of honest clients hardly a row
 		return 0.02 + 3/float64(rows)
 	}
 	return 0.05 + 3/float64(rows)
