@@ -412,6 +412,13 @@ func (c *Catalog) Check(ctx context.Context, who pavise.Principal, name pavise.N
 func (c *Catalog) wait(ctx context.Context, name pavise.Name, full bool) error {
 	enough := time.NewTimer(waits)
 	defer enough.Stop()
+	select {
+	case <-c.begins: // a server answers a moment before
+	case <-enough.C:
+		return nil
+	case <-ctx.Done():
+		return nil
+	}
 	for before := c.looks(); ; {
 		r := c.begin(name, full)
 		if r == nil {

@@ -55,9 +55,10 @@ type Config struct {
 
 // A Catalog is the datasets of an installation. It is safe for concurrent use.
 type Catalog struct {
-	cfg   Config
-	slots chan struct{} // one is held by each look
-	nudge chan struct{} // something may be due sooner
+	cfg    Config
+	slots  chan struct{} // one is held by each look
+	nudge  chan struct{} // something may be due sooner
+	begins chan struct{} // closed when Run begins: who asks before that waits
 
 	compares chan struct{} // one is held by each comparison of versions, and each proof
 
@@ -94,7 +95,7 @@ func Open(ctx context.Context, cfg Config) (*Catalog, error) {
 		cfg.Say = func(string, error) {}
 	}
 	c := &Catalog{
-		cfg: cfg, shelf: newShelf(cfg.Bounds), slots: make(chan struct{}, cmp.Or(cfg.Slots, 2)), nudge: make(chan struct{}, 1), compares: make(chan struct{}, comparing), looking: map[pavise.Name]*run{}, agreed: map[pavise.Name]bool{}, rests: map[pavise.Name]time.Time{},
+		cfg: cfg, shelf: newShelf(cfg.Bounds), slots: make(chan struct{}, cmp.Or(cfg.Slots, 2)), nudge: make(chan struct{}, 1), begins: make(chan struct{}), compares: make(chan struct{}, comparing), looking: map[pavise.Name]*run{}, agreed: map[pavise.Name]bool{}, rests: map[pavise.Name]time.Time{},
 	}
 	return c, c.count(ctx)
 }
@@ -103,7 +104,7 @@ func Open(ctx context.Context, cfg Config) (*Catalog, error) {
 const wake = time.Minute
 
 // Run looks at the datasets that are watched, each when its time has come, until ctx is
-// done, and returns when the looks that it cut off have ended.
+// done, and returns when the looks that it cut off have ended. It is called once.
 //
 // Unguarded: nobody asks for it; who may set a watch was asked then, and what it finds is
 // noted.
@@ -111,6 +112,7 @@ func (c *Catalog) Run(ctx context.Context) error {
 	c.mu.Lock()
 	c.ctx = ctx
 	c.mu.Unlock()
+	close(c.begins)
 	said := false
 	for ctx.Err() == nil {
 		pause, err := c.startDue(ctx)

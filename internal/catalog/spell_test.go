@@ -1,10 +1,13 @@
 package catalog
 
 import (
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/store"
@@ -108,6 +111,38 @@ func TestSpellsThatWereNotKeptEnd(t *testing.T) {
 		}
 		if s := w.now(t); s.State != StateSealed || s.Gone != 2 {
 			t.Errorf("%+v", s)
+		}
+	})
+}
+
+// TestAskedBeforeItRuns asks for a look a moment before anything is looked at, as whoever calls a
+// server that has just begun does: it waits, and is looked at.
+func TestAskedBeforeItRuns(t *testing.T) {
+	hours(t, func(t *testing.T, w *world) {
+		w.watch(t)
+		w.stop()
+		early, err := Open(t.Context(), w.cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		asked := make(chan error)
+		go func() {
+			_, err := early.Check(t.Context(), ana, rows, false)
+			asked <- err
+		}()
+		synctest.Wait()
+		ctx, stop := context.WithCancel(t.Context())
+		ran := make(chan error)
+		go func() { ran <- early.Run(ctx) }()
+		if err := <-asked; err != nil {
+			t.Error(err)
+		}
+		if v, err := early.Show(t.Context(), ana, rows); err != nil || !v.Last.Began.Equal(time.Now()) {
+			t.Errorf("%+v %v", v.Last, err)
+		}
+		stop()
+		if err := <-ran; err != nil {
+			t.Error(err)
 		}
 	})
 }
