@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/disk"
 	"github.com/pavise/pavise/internal/lineage"
 	"github.com/pavise/pavise/internal/rowseal"
 	"github.com/pavise/pavise/internal/store"
@@ -267,34 +268,11 @@ func (c *Catalog) hasIndex(name pavise.Name, root rowseal.Digest) bool {
 
 // keep writes a file that is whole or not there at all.
 func keep(file string, text []byte) error {
-	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
-		return unwritten(err)
-	}
-	f, err := os.CreateTemp(filepath.Dir(file), "new-")
-	if err != nil {
-		return unwritten(err)
-	}
-	_, err = f.Write(text)
+	err := os.MkdirAll(filepath.Dir(file), 0o700)
 	if err == nil {
-		err = f.Sync()
-	}
-	err = errors.Join(err, f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), file)
+		err = disk.Replace(disk.Dir{Path: filepath.Dir(file)}, filepath.Base(file), text)
 	}
 	if err != nil {
-		return unwritten(errors.Join(err, os.Remove(f.Name())))
-	}
-	return syncDir(filepath.Dir(file))
-}
-
-// syncDir makes the names in a directory durable.
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return unwritten(err)
-	}
-	if err := errors.Join(d.Sync(), d.Close()); err != nil {
 		return unwritten(err)
 	}
 	return nil
@@ -314,7 +292,10 @@ func (c *Catalog) adopt(name pavise.Name, root rowseal.Digest) error {
 			return unwritten(err)
 		}
 	}
-	return syncDir(c.dir(name))
+	if err := (disk.Dir{Path: c.dir(name)}).Sync(); err != nil {
+		return unwritten(err)
+	}
+	return nil
 }
 
 // tidy removes what a dataset keeps no longer: contents that were found and are neither a

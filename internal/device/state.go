@@ -13,6 +13,7 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/deploy"
+	"github.com/pavise/pavise/internal/disk"
 	"github.com/pavise/pavise/internal/seal"
 )
 
@@ -94,30 +95,15 @@ func (s *state) write(dir string, key *seal.Key) error {
 
 // writeFile writes a file that is whole or not there at all.
 func writeFile(name string, text []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(name), "new-")
-	if err != nil {
+	if err := disk.Replace(disk.Dir{Path: filepath.Dir(name)}, filepath.Base(name), text); err != nil {
 		return unwritten(err)
 	}
-	_, err = f.Write(text)
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err == nil {
-		err = os.Rename(f.Name(), name)
-	}
-	if err != nil {
-		return unwritten(errors.Join(err, os.Remove(f.Name())))
-	}
-	return syncDir(filepath.Dir(name))
+	return nil
 }
 
 // syncDir makes the names in a directory durable.
 func syncDir(name string) error {
-	d, err := os.Open(name)
-	if err != nil {
-		return unwritten(err)
-	}
-	if err := errors.Join(d.Sync(), d.Close()); err != nil {
+	if err := (disk.Dir{Path: name}).Sync(); err != nil {
 		return unwritten(err)
 	}
 	return nil

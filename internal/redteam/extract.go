@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/disk"
 	"github.com/pavise/pavise/internal/extraction"
 	"github.com/pavise/pavise/internal/learn"
 )
@@ -311,20 +313,9 @@ func (x *Extract) keep(a *extraction.Attack) error {
 	if x.State == "" {
 		return nil
 	}
-	fault := func(err error) error {
+	err := disk.Replace(disk.Dir{Path: filepath.Dir(x.State)}, filepath.Base(x.State), a.State())
+	if err != nil {
 		return &pavise.Error{Kind: pavise.Unavailable, Msg: fmt.Sprintf("keep the state: %v", err), Hint: "name a file in a directory that you may write, with room", Err: err}
-	}
-	f, err := os.OpenFile(x.State+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600) // one name, so that kills leave one file
-	if err != nil {
-		return fault(err)
-	}
-	_, err = f.Write(a.State())
-	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
-		err = os.Rename(f.Name(), x.State)
-	}
-	if err != nil {
-		os.Remove(f.Name())
-		return fault(err)
 	}
 	return nil
 }
