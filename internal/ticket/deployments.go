@@ -371,7 +371,7 @@ func (d *Desk) began(tx *store.Tx, r row, account string) (people []pavise.Name,
 			return nil, fmt.Errorf("read an account: %w", err)
 		}
 		address, _, _ := strings.Cut(m.Place, " ")
-		if u, err := url.Parse(address); err == nil && u.Host == here.Host {
+		if u, err := url.Parse(address); err == nil && strings.EqualFold(u.Host, here.Host) {
 			people = append(people, m.Person)
 		}
 	}

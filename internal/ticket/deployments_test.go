@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
+	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -22,6 +23,7 @@ import (
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/change"
 	"github.com/pavise/pavise/internal/pipeline"
+	"github.com/pavise/pavise/internal/store"
 )
 
 // theApp is the key of the app of the tests, made once.
@@ -120,6 +122,7 @@ func (e *emulator) gitHubRuns(mux *http.ServeMux) {
 		answers(w, 200, object{
 			"id": h.number, "name": "deploy", "head_branch": "main", "head_sha": h.sha, "status": map[bool]string{true: "completed", false: "waiting"}[h.over],
 			"run_attempt": h.attempt, "html_url": "https://github.com/org/repo/actions/runs/1", "triggering_actor": object{"id": h.account},
+			"head_repository": object{"full_name": "org/repo"},
 		})
 	}))
 	mux.HandleFunc("POST /repos/org/repo/actions/runs/{run}/deployment_protection_rule", asInstalled(func(w http.ResponseWriter, r *http.Request) {
@@ -500,6 +503,28 @@ func TestWhoBeganItDoesNotPassIt(t *testing.T) {
 			t.Errorf("%+v", got)
 		}
 	})
+}
+
+// TestTheSameHost: a host is the same however it is spelt, and who began a deployment is found there.
+func TestTheSameHost(t *testing.T) {
+	w := newWorld(t)
+	for at, want := range map[string]int{"https://API.example.org org/repo": 1, "https://other.example.org org/repo": 0} {
+		text, err := json.Marshal(Mapping{Place: at, Person: ben.Name()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var found []pavise.Name
+		err = w.cfg.Store.Update(t.Context(), func(tx *store.Tx) error {
+			if _, err := tx.Exec(`INSERT INTO ticket_accounts VALUES ('local', 'issues', '42', ?) ON CONFLICT DO UPDATE SET mapping = excluded.mapping`, string(text)); err != nil {
+				return err
+			}
+			found, err = w.began(tx, row{place: place{"local", "work"}, target: target{URL: "https://api.Example.org"}}, "42")
+			return err
+		})
+		if err != nil || len(found) != want {
+			t.Errorf("%s: %v, %v", at, found, err)
+		}
+	}
 }
 
 // TestTooManyWait: those that are too many are refused at the door, and none is lost that was
