@@ -170,13 +170,23 @@ func (c *clerk) keepOne(ctx context.Context, tool pipeline.Tool, w Waiting) erro
 		}
 		switch _, err := tool.Look(ctx, w.Deployment); {
 		case errors.Is(err, pipeline.ErrGone):
-			return c.move(ctx, w, proposed, gone, "it waits no more in the tool", now)
+			return c.takeBack(ctx, w)
 		case err != nil:
 			return c.stumble(ctx, err)
 		}
 		return c.move(ctx, w, proposed, proposed, "", now.Add(lookAgain))
 	}
 	return c.answerOne(ctx, tool, w)
+}
+
+// takeBack withdraws the change of a deployment that waits no more: whoever may begin and cancel
+// deployments would else fill the tenant's changes until nobody can propose any.
+func (c *clerk) takeBack(ctx context.Context, w Waiting) error {
+	_, err := c.desk.cfg.Withdraw(ctx, deskOf(c.tenant), w.Change)
+	if _, ok := errors.AsType[*pavise.Error](err); err != nil && !ok { // one that is decided, or that policies leave there, is void when it is run
+		return err
+	}
+	return c.move(ctx, w, proposed, gone, "it waits no more in the tool", c.desk.cfg.Now())
 }
 
 // move brings a deployment from one state to another, unless it left the first meanwhile.

@@ -379,23 +379,32 @@ func TestAnotherAttemptIsNotAnswered(t *testing.T) {
 	})
 }
 
-// TestWaitsNoMore: a deployment that was cancelled in its tool is nobody's to approve.
+// TestWaitsNoMore: the change of a deployment that was cancelled in its tool is taken back, so that
+// nobody fills the heap of changes by it; and where policies are older, it is nobody's to approve.
 func TestWaitsNoMore(t *testing.T) {
 	each(t, heldIn, func(t *testing.T, w *world, e *emulator, c *clerk) {
-		h := e.hold(5)
-		w.tells(t, c.Kind, h)
-		turn(t, c)
-		ch := w.passes(t)[0]
-		e.mu.Lock()
-		h.over = true
-		e.mu.Unlock()
-		w.pass(time.Hour)
-		turn(t, c)
-		if _, err := w.changes.Approve(t.Context(), eve, ch.Name, ch.Digest, ""); pavise.KindOf(err) != pavise.Conflict {
-			t.Errorf("approved: %v", err)
-		}
-		if got := w.look(t, ch.Name); got.State != change.Void || w.states(t)[5] != gone {
-			t.Errorf("%s, %v", got.State, w.states(t))
+		for i, want := range []change.State{change.Withdrawn, change.Void} {
+			if i == 1 {
+				if err := w.cfg.Guard.Load("local", map[string]string{"usual": usual, "desk": strings.Replace(ofDesk, `Action::"change.withdraw", `, "", 1)}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			h := e.hold(5 + i)
+			w.tells(t, c.Kind, h)
+			w.pass(time.Hour)
+			turn(t, c)
+			ch := w.passes(t)[i]
+			e.mu.Lock()
+			h.over = true
+			e.mu.Unlock()
+			w.pass(time.Hour)
+			turn(t, c)
+			if _, err := w.changes.Approve(t.Context(), eve, ch.Name, ch.Digest, ""); pavise.KindOf(err) != pavise.Conflict {
+				t.Errorf("approved: %v", err)
+			}
+			if got := w.look(t, ch.Name); got.State != want || w.states(t)[int64(5+i)] != gone {
+				t.Errorf("%s, and not %s: %v", got.State, want, w.states(t))
+			}
 		}
 	})
 }
