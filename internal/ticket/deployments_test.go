@@ -536,6 +536,39 @@ func TestTheSameHost(t *testing.T) {
 	}
 }
 
+// TestMoreThanAreRemembered: who tells of ever more that are over fills no disk, and those that wait
+// are not forgotten for it.
+func TestMoreThanAreRemembered(t *testing.T) {
+	w := newWorld(t)
+	w.put(t, puts(gitHubDeployments, "https://api.example.org"))
+	left := map[string]int{}
+	if err := w.cfg.Store.Update(t.Context(), func(tx *store.Tx) error {
+		_, err := tx.Exec(`WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?)
+			INSERT INTO ticket_deployments SELECT 'local', 'work', 'd' || i, '{}', iif(i = 1, ?, ?), '', '', 0, 0, ? + i FROM n`, maxOver+7, waits, gone, w.clock().UnixMicro())
+		if err != nil {
+			return err
+		}
+		if err := await(tx, place{"local", "work"}, pipeline.Deployment{ID: "new", Number: 1, Environment: "production"}, w.clock()); err != nil {
+			return err
+		}
+		rows, err := tx.Query(`SELECT state, count(*) FROM ticket_deployments GROUP BY state`)
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			state, n := "", 0
+			if err := rows.Scan(&state, &n); err != nil {
+				return err
+			}
+			left[state] = n
+		}
+		return rows.Err()
+	}); err != nil || left[waits] != 2 || left[gone] != maxOver {
+		t.Errorf("%v, %v", left, err)
+	}
+}
+
 // TestTooManyWait: those that are too many are refused at the door, and none is lost that was
 // taken.
 func TestTooManyWait(t *testing.T) {
