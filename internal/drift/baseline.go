@@ -144,3 +144,27 @@ func (b *Baseline) Digest() string {
 	sum := sha256.Sum256(b.Text())
 	return "sha256:" + hex.EncodeToString(sum[:])
 }
+
+// Overlaid is a baseline with the features that another one names in the place of its own; where
+// there is none, the other one.
+func Overlaid(under, over *Baseline) *Baseline {
+	if under == nil {
+		return over
+	}
+	type title struct {
+		name, side string
+		text       bool
+	}
+	b := &Baseline{Format: BaselineFormat, Rows: max(under.Rows, over.Rows)}
+	named := map[title]bool{}
+	for _, p := range over.Features {
+		named[title{p.Name, p.Side, p.Kind == Category}] = true
+	}
+	for _, p := range under.Features {
+		if !named[title{p.Name, p.Side, p.Kind == Category}] {
+			b.Features = append(b.Features, p)
+		}
+	}
+	b.Features = append(b.Features, over.Features...)
+	return b
+}

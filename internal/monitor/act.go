@@ -14,6 +14,8 @@ const (
 	backAgain = 30 * time.Minute
 	// suspectedAgain is after how long it is said again that something is suspected.
 	suspectedAgain = time.Hour
+	// askedAgain is after how long people are asked whom nobody could ask.
+	askedAgain = time.Hour
 )
 
 // next is the verdict after a window: of what is confirmed still, with what was done and said.
@@ -47,6 +49,10 @@ func (m *Monitor) tell(ctx context.Context, w *watched, was, is Verdict) {
 		if is.Person == "" { // people have said what it is
 			m.act(ctx, w, is)
 		}
+	case is.Stage == Confirmed && is.Person == "" && is.Cause != BadVersion && is.Cause != Unclear:
+		if again := m.review(ctx, w, is, true); again != "" { // their time is over, and it stands
+			m.note(ctx, KindActed, pavise.Warning, w.model, is, fmt.Sprintf("%s has moved still%s", w.model, again))
+		}
 	case was.Stage == Confirmed && is.Stage != Confirmed && is.Stage != Dismissed:
 		m.note(ctx, KindEnded, pavise.Info, w.model, is, fmt.Sprintf("%s is as its baseline has it again", w.model))
 	case is.Stage == Suspected && was.Stage != Suspected:
@@ -65,11 +71,11 @@ func (m *Monitor) act(ctx context.Context, w *watched, v Verdict) {
 	case BadVersion:
 		severity, done = m.goBack(ctx, w, v)
 	case Callers:
-		done = m.slow(ctx, w, v) + m.review(ctx, w, v)
+		done = m.slow(ctx, w, v) + m.review(ctx, w, v, false)
 	case Traffic:
-		done = "somebody should look at retraining: nobody is slowed down, for nobody alone makes it" + m.review(ctx, w, v)
+		done = "somebody should look at retraining: nobody is slowed down, for nobody alone makes it" + m.review(ctx, w, v, false)
 	case Walked:
-		done = "somebody should look at the baselines, and at retraining" + m.review(ctx, w, v)
+		done = "somebody should look at the baselines, and at retraining" + m.review(ctx, w, v, false)
 	default:
 		severity, done = pavise.Critical, "nothing was done: somebody has to look at it"
 	}
@@ -82,25 +88,26 @@ func (m *Monitor) act(ctx context.Context, w *watched, v Verdict) {
 
 // review has people decide on a model that has moved by no version's fault, once until their time
 // for it is over, and says so. Where it was led away from the first baseline, that one is what is
-// asked about.
-func (m *Monitor) review(ctx context.Context, w *watched, v Verdict) string {
+// asked about. Again: only if they were asked, and have had nothing be learnt.
+func (m *Monitor) review(ctx context.Context, w *watched, v Verdict, again bool) string {
 	m.mu.Lock()
-	waits := w.Asked.After(m.cfg.Now())
+	waits := w.Asked.After(m.cfg.Now()) || again && (w.Asked.IsZero() || w.Wait != nil)
 	m.mu.Unlock()
 	if m.cfg.Review == nil || waits {
 		return ""
 	}
 	change, until, err := m.cfg.Review(ctx, Ask{Model: w.model, Learn: max(m.cfg.Learn, leastLearn), Anew: v.Cause == Walked, Review: true}, "drift: "+v.Words)
+	said := fmt.Sprintf(". People decide until %s: pavise change show %s", until.UTC().Format("2006-01-02 15:04 UTC"), change.ID)
 	switch {
 	case err != nil:
-		return fmt.Sprintf(". Nobody could be asked to decide on it: %v", err)
+		until, said = m.cfg.Now().Add(askedAgain), fmt.Sprintf(". Nobody could be asked to decide on it: %v", err)
 	case change == pavise.Name{}:
 		return ""
 	}
 	m.mu.Lock()
 	w.Asked = until.UTC()
 	m.mu.Unlock()
-	return fmt.Sprintf(". People decide until %s: pavise change show %s", until.UTC().Format("2006-01-02 15:04 UTC"), change.ID)
+	return said
 }
 
 // goBack has the version before answer again, or says why somebody has to look.

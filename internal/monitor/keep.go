@@ -3,6 +3,7 @@ package monitor
 import (
 	"context"
 	"crypto/ed25519"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -75,6 +76,9 @@ func (m *Monitor) put(ctx context.Context, w *watched, b *book.Book, texts map[s
 	if err != nil {
 		return err
 	}
+	m.mu.Lock()
+	order := w.Wait.In(m.cfg.Key(w.model.Tenant).MAC, w.model, digest)
+	m.mu.Unlock()
 	names, err := json.Marshal(b.Digests())
 	if err != nil {
 		return fmt.Errorf("name what %s is held to: %w", w.model, err)
@@ -99,6 +103,12 @@ func (m *Monitor) put(ctx context.Context, w *watched, b *book.Book, texts map[s
 				return err
 			}
 		}
+		if order != nil {
+			if _, err := tx.Exec(`UPDATE monitor_models SET doc = json_set(doc, '$.wait.proof', ?) WHERE tenant = ? AND id = ? AND json_type(doc, '$.wait') = 'object'`,
+				base64.StdEncoding.EncodeToString(order.Proof), w.model.Tenant, w.model.ID); err != nil {
+				return err
+			}
+		}
 		return mark(tx)
 	})
 	if err != nil {
@@ -106,10 +116,27 @@ func (m *Monitor) put(ctx context.Context, w *watched, b *book.Book, texts map[s
 	}
 	h := head{book.HeadOf(b, digest), b.At}
 	m.mu.Lock()
-	w.book, w.texts, m.heads[w.model] = b, texts, h
+	w.book, w.texts, w.Wait, m.heads[w.model] = b, texts, order, h
+	for _, live := range []*watched{m.models[w.model], m.away[w.model]} {
+		if live != nil { // its model takes something else meanwhile, or is away: another book would be written over this one
+			live.book, live.texts = b, texts
+		}
+	}
 	m.mu.Unlock()
 	m.held(ctx, w.model, h)
 	return nil
+}
+
+// refuse forgets orders that nobody approved, and calls somebody.
+func (m *Monitor) refuse(ctx context.Context) {
+	for _, model := range slices.SortedFunc(maps.Keys(m.models), compareNames) {
+		w := m.models[model]
+		if w.Wait.Proven(m.cfg.Key(model.Tenant).MAC, model, m.heads[model].Book) {
+			continue
+		}
+		w.Wait = nil
+		m.note(ctx, KindSwapped, pavise.Critical, model, w.Verdict, fmt.Sprintf("%s learns no baseline: what the store has it learn is not what others approved", model))
+	}
 }
 
 // held says in the log which book is in force. One that cannot be noted is noted at the next start.
@@ -146,16 +173,7 @@ func (m *Monitor) pages(ctx context.Context, w *watched) error {
 	next, texts := m.draft(w), w.texts
 	next.Put(book.Page{Version: w.Version, Baseline: b.Digest, At: next.At, Inherited: true}, w.Version)
 	m.mu.Unlock()
-	return m.put(ctx, w, next, named(next, texts), func(*store.Tx) error { return nil })
-}
-
-// named are the texts that a book names.
-func named(b *book.Book, texts map[string]*drift.Baseline) map[string]*drift.Baseline {
-	all := map[string]*drift.Baseline{}
-	for _, digest := range b.Digests() {
-		all[digest] = texts[digest]
-	}
-	return all
+	return m.put(ctx, w, next, next.Texts(texts), func(*store.Tx) error { return nil })
 }
 
 // load reads what is kept. A model is counted once something comes of it, for only then is it
@@ -193,6 +211,7 @@ func (m *Monitor) load(ctx context.Context) (err error) {
 	for _, model := range unheard {
 		m.held(ctx, model, m.heads[model])
 	}
+	m.refuse(ctx)
 	return m.adopt(ctx, old)
 }
 
@@ -257,7 +276,7 @@ func (m *Monitor) loadBooks(tx *store.Tx, swapped map[pavise.Name]error) (unhear
 		if err == nil {
 			err = m.heads[model].Refuses(b, digest)
 		}
-		for _, name := range digestsOf(b) {
+		for _, name := range b.Digests() {
 			if err == nil && w.texts[name] == nil {
 				err = fmt.Errorf("the baseline %s is gone, or is another", name)
 			}
@@ -273,13 +292,6 @@ func (m *Monitor) loadBooks(tx *store.Tx, swapped map[pavise.Name]error) (unhear
 		}
 	}
 	return unheard, rows.Err()
-}
-
-func digestsOf(b *book.Book) []string {
-	if b == nil {
-		return nil
-	}
-	return b.Digests()
 }
 
 // open has the model be held to what its book says, once it is known what it takes.

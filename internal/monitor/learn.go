@@ -133,22 +133,3 @@ func (e *learning) baseline(l *layout) *drift.Baseline {
 	}
 	return b
 }
-
-// overlaid is a baseline with the features that another one names in the place of its own.
-func overlaid(under, over *drift.Baseline) *drift.Baseline {
-	if under == nil {
-		return over
-	}
-	b := &drift.Baseline{Format: drift.BaselineFormat, Rows: max(under.Rows, over.Rows)}
-	named := map[title]bool{}
-	for _, p := range over.Features {
-		named[title{p.Name, Side(p.Side), p.Kind == drift.Category}] = true
-	}
-	for _, p := range under.Features {
-		if !named[title{p.Name, Side(p.Side), p.Kind == drift.Category}] {
-			b.Features = append(b.Features, p)
-		}
-	}
-	b.Features = append(b.Features, over.Features...)
-	return b
-}

@@ -272,6 +272,11 @@ func (m *Monitor) install(ctx context.Context, w *watched, b *based, version str
 	m.writing.Lock()
 	defer m.writing.Unlock()
 	m.mu.Lock()
+	if m.models[w.model] != w {
+		m.mu.Unlock()
+		return another(w.model)
+	}
+	own := version == w.Version
 	next := m.draft(w)
 	next.Put(book.Page{Version: version, Baseline: b.Digest, At: next.At}, w.Version)
 	next.Original = cmp.Or(next.Original, b.Digest)
@@ -290,8 +295,11 @@ func (m *Monitor) install(ctx context.Context, w *watched, b *based, version str
 		next.First = origin.Digest
 	}
 	m.mu.Unlock()
-	err = m.put(ctx, w, next, named(next, texts), func(tx *store.Tx) error {
+	err = m.put(ctx, w, next, next.Texts(texts), func(tx *store.Tx) error {
 		// What was to be learnt is: a process that is killed now learns nothing once more.
+		if !own {
+			return mark(tx)
+		}
 		if _, err := tx.Exec(`UPDATE monitor_models SET doc = json_remove(doc, '$.wait') WHERE tenant = ? AND id = ?`, w.model.Tenant, w.model.ID); err != nil {
 			return err
 		}
@@ -302,13 +310,20 @@ func (m *Monitor) install(ctx context.Context, w *watched, b *based, version str
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	w.Wait = nil
+	if own {
+		w.Wait = nil
+	}
 	if version == w.Version {
 		w.hold(b, origin)
 		w.Quiet, w.Verdict = nil, Verdict{Stage: Stable, Words: "nothing has moved"}
 	}
 	delete(m.broken, w.model)
 	return nil
+}
+
+// another is why a baseline does not hold that was made for what a model took before.
+func another(model pavise.Name) error {
+	return &pavise.Error{Kind: pavise.Conflict, Msg: fmt.Sprintf("%s takes and gives something else than when it was looked at", model), Hint: "propose it anew"}
 }
 
 // endAll ends the window of every model, and does what follows.

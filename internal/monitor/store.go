@@ -190,6 +190,8 @@ func (w *watched) decode(b []byte) error {
 
 // save keeps what is known of a model.
 func (m *Monitor) save(ctx context.Context, model pavise.Name) error {
+	m.writing.Lock() // what it keeps is not older than the book that another keeps meanwhile
+	defer m.writing.Unlock()
 	m.mu.Lock()
 	w := m.models[model]
 	if w == nil || w.layout == nil {

@@ -144,7 +144,7 @@ func (m *Monitor) plan(on pavise.Name, ask Ask) (p Plan, w *watched, b *based, e
 	if p.Features = len(over.Features); p.Features == 0 {
 		return p, nil, nil, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("the baseline names no feature of %s", ask.Model), Hint: "features are named as pavise drift show " + ask.Model.ID + " lists them, and are of the same kind"}
 	}
-	whole := overlaid(under, over)
+	whole := drift.Overlaid(under, over)
 	p.Stays, p.Baseline = len(whole.Features)-p.Features, whole.Digest()
 	b, err = w.based(whole)
 	return p, w, b, err
@@ -179,9 +179,15 @@ func (m *Monitor) Baseline(ctx context.Context, who pavise.Principal, on pavise.
 // order has a baseline be learnt: it is kept in the transaction of the change's mark, or a
 // process that is killed in between would have done the change and learn nothing.
 func (m *Monitor) order(ctx context.Context, w *watched, ask Ask, mark func(*store.Tx) error) error {
+	m.writing.Lock()
+	defer m.writing.Unlock()
 	m.mu.Lock()
+	if m.models[w.model] != w {
+		m.mu.Unlock()
+		return another(w.model)
+	}
 	before := w.Wait
-	w.Wait = &Order{Rows: ask.Learn, Anew: ask.Anew}
+	w.Wait = (&book.Order{Rows: ask.Learn, Anew: ask.Anew}).In(m.cfg.Key(w.model.Tenant).MAC, w.model, m.heads[w.model].Book)
 	doc, counts, err := w.document()
 	m.mu.Unlock()
 	if err == nil {

@@ -2,6 +2,7 @@ package monitor
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -281,6 +282,41 @@ func TestPeopleAreAsked(t *testing.T) {
 		w.windows(8)
 		if v := w.stands(); v.Verdict.Cause != Walked || len(asked) != 2 || !asked[1].Anew {
 			t.Errorf("of what was led away from the first baseline: %+v, %+v", v.Verdict, asked)
+		}
+	})
+}
+
+// TestPeopleAreAskedAgain: their time is over, nobody has decided, and it has moved still; or nobody
+// could be asked.
+func TestPeopleAreAskedAgain(t *testing.T) {
+	t.Parallel()
+	in(t, func(t *testing.T) {
+		asked := 0
+		w := newWorld(t, func(c *Config) {
+			c.Review = func(context.Context, Ask, string) (pavise.Name, time.Time, error) {
+				if asked++; asked == 1 {
+					return pavise.Name{}, time.Time{}, errors.New("the disk is full")
+				}
+				return pavise.Name{Tenant: "local", Kind: "change", ID: "c-review"}, time.Now().Add(24 * time.Hour), nil
+			}
+		})
+		w.learn()
+		w.shift = func(_ int, row []float64) { row[0] += 1 }
+		w.windows(5)
+		for i, pass := range []time.Duration{0, askedAgain, 23 * time.Hour, time.Hour} {
+			time.Sleep(pass)
+			synctest.Wait()
+			w.windows(1)
+			if want := []int{1, 2, 2, 3}[i]; asked != want || len(w.notes(KindActed)) != want || len(w.notes(KindConfirmed)) != 1 {
+				t.Fatalf("%d: asked %d times, %v", i, asked, w.notes(KindActed))
+			}
+		}
+		if _, err := w.Judge(t.Context(), ana, Said{Model: scorer, Cause: Traffic, Reason: "a new customer"}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(25 * time.Hour)
+		if w.windows(1); asked != 3 {
+			t.Errorf("asked of what somebody has judged: %d times", asked)
 		}
 	})
 }

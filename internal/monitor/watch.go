@@ -72,14 +72,8 @@ type kept struct {
 	Elder    elder       `json:"elder,omitempty"`   // what the version before said, of what is confirmed
 	Verdict  Verdict     `json:"verdict"`           // as it stands
 	Quiet    []string    `json:"quiet,omitempty"`   // features of a verdict that people dismissed
-	Wait     *Order      `json:"wait,omitempty"`    // a baseline that is to be learnt
+	Wait     *book.Order `json:"wait,omitempty"`    // a baseline that is to be learnt
 	Asked    time.Time   `json:"asked,omitzero"`    // until when people may decide on the last review
-}
-
-// An Order has a baseline be learnt from traffic.
-type Order struct {
-	Rows int  `json:"rows"`
-	Anew bool `json:"anew,omitempty"`
 }
 
 // A heavy is who brings most of a group's rows (Boyer and Moore's majority vote).

@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"cmp"
 	"context"
 	"crypto/rsa"
 	"crypto/sha256"
@@ -130,12 +131,18 @@ func (g *GitHub) Look(ctx context.Context, d Deployment) (Deployment, error) {
 		Actor   struct {
 			ID int64 `json:"id"`
 		} `json:"triggering_actor"`
+		From struct {
+			Name string `json:"full_name"`
+		} `json:"head_repository"`
 	}
 	if err := g.ask(ctx, http.MethodGet, []string{"actions", "runs", strconv.FormatInt(d.Number, 10)}, nil, &run); err != nil {
 		return d, gone(err)
 	}
 	is := d
-	is.Attempt, is.Ref, is.SHA, is.Job, is.URL = run.Attempt, run.Branch, run.SHA, clip(run.Name), outbound.Shown(run.URL)
+	is.Attempt, is.Ref, is.SHA, is.Job, is.URL = run.Attempt, branch(run.Branch), run.SHA, clip(run.Name), outbound.Shown(run.URL)
+	if from := run.From.Name; !strings.EqualFold(from, g.owner+"/"+g.name) { // anybody has a main in a fork of theirs
+		is.Ref = branch(cmp.Or(from, "a repository that is gone") + ":" + run.Branch)
+	}
 	if run.Actor.ID > 0 {
 		is.Account = strconv.FormatInt(run.Actor.ID, 10)
 	}

@@ -49,7 +49,7 @@ const blocked = "blocked"
 // deployment is it as ours.
 func (g gitLabDeployment) deployment() (Deployment, error) {
 	d := Deployment{
-		ID: strconv.FormatInt(g.ID, 10), Number: g.ID, Environment: g.Environment.Name, Ref: g.Ref, SHA: g.SHA, Job: clip(g.Job.Name), URL: outbound.Shown(g.Job.URL),
+		ID: strconv.FormatInt(g.ID, 10), Number: g.ID, Environment: g.Environment.Name, Ref: branch(g.Ref), SHA: g.SHA, Job: clip(g.Job.Name), URL: outbound.Shown(g.Job.URL),
 	}
 	if g.User.ID > 0 {
 		d.Account = strconv.FormatInt(g.User.ID, 10)

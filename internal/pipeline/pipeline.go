@@ -11,6 +11,7 @@ import (
 	"errors"
 	"net/http"
 	"regexp"
+	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -86,6 +87,16 @@ func clip(text string) string {
 		return ""
 	}
 	return text
+}
+
+// branch is what a tool calls a branch, as people can read it. Whoever may push names it: one that
+// hides how it reads, or is long, keeps no other deployment from being decided on.
+func branch(text string) string {
+	if plain(text) {
+		return text
+	}
+	text = strconv.QuoteToASCII(text)
+	return text[:min(len(text), maxText)]
 }
 
 // verdict is an answer as both tools spell it.

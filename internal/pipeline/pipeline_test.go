@@ -127,6 +127,33 @@ func TestLies(t *testing.T) {
 	}
 }
 
+// TestBranches: whoever may push names a branch, and whoever forks has a main: neither keeps people
+// from seeing what is deployed, nor the tool from being asked of others.
+func TestBranches(t *testing.T) {
+	const at = `{"id":5,"token":"t","expires_at":"2100-01-01T00:00:00Z","sha":"0123456789abcdef0123456789abcdef01234567","head_sha":"0123456789abcdef0123456789abcdef01234567","status":"blocked","environment":{"name":"prod"},`
+	for _, c := range []struct{ text, lab, hub string }{
+		{`"ref":"main","head_branch":"main","head_repository":{"full_name":"Org/repo"}}`, "main", "main"},
+		{`"ref":"a\u202eb","head_branch":"a\u202eb","head_repository":{"full_name":"org/repo"}}`, `"a\u202eb"`, `"a\u202eb"`},
+		{`"head_repository":{"full_name":"org/repo"}}`, `""`, `""`},
+		{`"ref":"main","head_branch":"main","head_repository":{"full_name":"mallory/repo"}}`, "main", "mallory/repo:main"},
+		{`"ref":"main","head_branch":"main","head_repository":null}`, "main", "a repository that is gone:main"},
+	} {
+		all, _ := tools(t, at+c.text)
+		hub, err := all["github"].Look(t.Context(), Deployment{ID: "5", Number: 5, Environment: "prod"})
+		if err != nil || hub.Ref != c.hub {
+			t.Errorf("github, %s: %q, %v", c.text, hub.Ref, err)
+		}
+		all, _ = tools(t, "["+at+c.text+"]")
+		lab, err := all["gitlab"].Waiting(t.Context())
+		if err != nil || len(lab) != 1 || lab[0].Ref != c.lab {
+			t.Errorf("gitlab, %s: %+v, %v", c.text, lab, err)
+		}
+	}
+	if long := branch(strings.Repeat("é", 300)); !plain(long) {
+		t.Errorf("%q", long)
+	}
+}
+
 // TestTokenLasts: a token is got once, and anew when it is about to end.
 func TestTokenLasts(t *testing.T) {
 	run := `{"id":5,"token":"t","expires_at":"2027-01-01T01:00:00Z","head_sha":"` + strings.Repeat("a", 40) + `","head_branch":"main","status":"waiting","run_attempt":1}`

@@ -196,7 +196,7 @@ func (h *House) OpenWires(ctx context.Context, k installation.Keys, cfg siem.Con
 // go. Who is refused by now, revoked says.
 func (h *House) OpenTickets(ctx context.Context, k installation.Keys, to siem.Config, revoked func(pavise.Principal, time.Time) bool) (err error) {
 	h.Tickets, err = ticket.Open(ctx, ticket.Config{
-		Guard: h.Guard, Store: h.DB, KEK: k.KEK, Changes: h.Changes, Propose: h.Changes.Propose, Hears: h.Changes.Hears, Revoked: revoked,
+		Guard: h.Guard, Store: h.DB, KEK: k.KEK, Changes: h.Changes, Propose: h.Changes.Propose, Withdraw: h.Changes.Withdraw, Hears: h.Changes.Hears, Revoked: revoked,
 		Reach: outbound.Reach{Loopback: to.Local, Allow: to.Allow}, Roots: to.Roots, Now: h.Now, Say: h.Say,
 	})
 	return err

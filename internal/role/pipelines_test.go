@@ -38,7 +38,7 @@ func TestARunWaitsForAChange(t *testing.T) {
 		case strings.HasSuffix(r.URL.Path, "/access_tokens"):
 			fmt.Fprintf(w, `{"token":"ghs_x","expires_at":%q}`, time.Now().Add(time.Hour).UTC().Format(time.RFC3339))
 		case r.Method == http.MethodGet:
-			fmt.Fprintf(w, `{"id":5,"name":"deploy","head_branch":"main","head_sha":%q,"status":"waiting","run_attempt":1,"triggering_actor":{"id":42}}`, strings.Repeat("ab", 20))
+			fmt.Fprintf(w, `{"id":5,"name":"deploy","head_branch":"main","head_sha":%q,"status":"waiting","run_attempt":1,"triggering_actor":{"id":42},"head_repository":{"full_name":"org/repo"}}`, strings.Repeat("ab", 20))
 		default:
 			text, err := io.ReadAll(r.Body)
 			if err != nil {

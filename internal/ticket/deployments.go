@@ -32,6 +32,7 @@ const (
 const (
 	maxWaiting = 200                 // deployments of one tool that wait
 	lookAgain  = 5 * time.Minute     // how often is looked whether one waits still
+	maxOver    = 5_000               // that wait no more, and are remembered
 	keptFor    = 90 * 24 * time.Hour // how long those are remembered that wait no more: no tool waits as long
 )
 
@@ -43,16 +44,17 @@ type Waiting struct {
 	Change pavise.Name `json:"change,omitzero"`
 	tries  int
 	due    time.Time
+	made   time.Time
 }
 
 // scanWaiting reads a row of ticket_deployments.
 func scanWaiting(from interface{ Scan(...any) error }, tenant string) (w Waiting, err error) {
 	var text, id string
-	var due int64
-	if err := from.Scan(&text, &w.State, &w.Why, &id, &w.tries, &due); err != nil {
+	var due, made int64
+	if err := from.Scan(&text, &w.State, &w.Why, &id, &w.tries, &due, &made); err != nil {
 		return w, err
 	}
-	w.due = time.UnixMicro(due)
+	w.due, w.made = time.UnixMicro(due), time.UnixMicro(made)
 	if id != "" {
 		w.Change = pavise.Name{Tenant: tenant, Kind: "change", ID: id}
 	}
@@ -62,7 +64,7 @@ func scanWaiting(from interface{ Scan(...any) error }, tenant string) (w Waiting
 	return w, nil
 }
 
-const waitingColumns = `SELECT deployment, state, why, change, tries, due FROM ticket_deployments WHERE tenant = ? AND tool = ?`
+const waitingColumns = `SELECT deployment, state, why, change, tries, due, made FROM ticket_deployments WHERE tenant = ? AND tool = ?`
 
 // deploymentsOf returns the deployments of a tool that meet a condition.
 func deploymentsOf(tx *store.Tx, at place, condition string, args ...any) (all []Waiting, err error) {
@@ -88,7 +90,10 @@ func await(tx *store.Tx, at place, d pipeline.Deployment, now time.Time) error {
 	if err != nil {
 		return fmt.Errorf("encode a deployment: %w", err)
 	}
-	if _, err := tx.Exec(`DELETE FROM ticket_deployments WHERE tenant = ? AND tool = ? AND state IN (?, ?) AND made < ?`, at.tenant, at.name, answered, gone, now.Add(-keptFor).UnixMicro()); err != nil {
+	_, err = tx.Exec(`DELETE FROM ticket_deployments WHERE tenant = ?1 AND tool = ?2 AND state IN (?3, ?4) AND (made < ?5 OR id IN (
+		SELECT id FROM ticket_deployments WHERE tenant = ?1 AND tool = ?2 AND state IN (?3, ?4) ORDER BY made DESC, id LIMIT -1 OFFSET ?6))`,
+		at.tenant, at.name, answered, gone, now.Add(-keptFor).UnixMicro(), maxOver)
+	if err != nil {
 		return err
 	}
 	var n, known int
@@ -170,13 +175,23 @@ func (c *clerk) keepOne(ctx context.Context, tool pipeline.Tool, w Waiting) erro
 		}
 		switch _, err := tool.Look(ctx, w.Deployment); {
 		case errors.Is(err, pipeline.ErrGone):
-			return c.move(ctx, w, proposed, gone, "it waits no more in the tool", now)
+			return c.takeBack(ctx, w)
 		case err != nil:
 			return c.stumble(ctx, err)
 		}
 		return c.move(ctx, w, proposed, proposed, "", now.Add(lookAgain))
 	}
 	return c.answerOne(ctx, tool, w)
+}
+
+// takeBack withdraws the change of a deployment that waits no more: whoever may begin and cancel
+// deployments would else fill the tenant's changes until nobody can propose any.
+func (c *clerk) takeBack(ctx context.Context, w Waiting) error {
+	_, err := c.desk.cfg.Withdraw(ctx, deskOf(c.tenant), w.Change)
+	if _, ok := errors.AsType[*pavise.Error](err); err != nil && !ok { // one that is decided, or that policies leave there, is void when it is run
+		return err
+	}
+	return c.move(ctx, w, proposed, gone, "it waits no more in the tool", c.desk.cfg.Now())
 }
 
 // move brings a deployment from one state to another, unless it left the first meanwhile.
@@ -230,7 +245,7 @@ func (c *clerk) proposeOne(ctx context.Context, tool pipeline.Tool, w Waiting) e
 func (c *clerk) proposal(ctx context.Context, w Waiting, d pipeline.Deployment) (pavise.Name, error) {
 	digest := deploymentDigest(c.target, d)
 	if w.tries > 0 {
-		names, _, err := c.desk.cfg.Changes.Proposed(ctx, c.tenant, c.desk.cfg.Now().Add(-keptFor), 10_000)
+		names, _, err := c.desk.cfg.Changes.Proposed(ctx, c.tenant, w.made.Add(-overlap), 10_000)
 		if err != nil {
 			return pavise.Name{}, err
 		}
@@ -371,7 +386,7 @@ func (d *Desk) began(tx *store.Tx, r row, account string) (people []pavise.Name,
 			return nil, fmt.Errorf("read an account: %w", err)
 		}
 		address, _, _ := strings.Cut(m.Place, " ")
-		if u, err := url.Parse(address); err == nil && u.Host == here.Host {
+		if u, err := url.Parse(address); err == nil && strings.EqualFold(u.Host, here.Host) {
 			people = append(people, m.Person)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
+	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -22,6 +23,7 @@ import (
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/change"
 	"github.com/pavise/pavise/internal/pipeline"
+	"github.com/pavise/pavise/internal/store"
 )
 
 // theApp is the key of the app of the tests, made once.
@@ -120,6 +122,7 @@ func (e *emulator) gitHubRuns(mux *http.ServeMux) {
 		answers(w, 200, object{
 			"id": h.number, "name": "deploy", "head_branch": "main", "head_sha": h.sha, "status": map[bool]string{true: "completed", false: "waiting"}[h.over],
 			"run_attempt": h.attempt, "html_url": "https://github.com/org/repo/actions/runs/1", "triggering_actor": object{"id": h.account},
+			"head_repository": object{"full_name": "org/repo"},
 		})
 	}))
 	mux.HandleFunc("POST /repos/org/repo/actions/runs/{run}/deployment_protection_rule", asInstalled(func(w http.ResponseWriter, r *http.Request) {
@@ -376,23 +379,32 @@ func TestAnotherAttemptIsNotAnswered(t *testing.T) {
 	})
 }
 
-// TestWaitsNoMore: a deployment that was cancelled in its tool is nobody's to approve.
+// TestWaitsNoMore: the change of a deployment that was cancelled in its tool is taken back, so that
+// nobody fills the heap of changes by it; and where policies are older, it is nobody's to approve.
 func TestWaitsNoMore(t *testing.T) {
 	each(t, heldIn, func(t *testing.T, w *world, e *emulator, c *clerk) {
-		h := e.hold(5)
-		w.tells(t, c.Kind, h)
-		turn(t, c)
-		ch := w.passes(t)[0]
-		e.mu.Lock()
-		h.over = true
-		e.mu.Unlock()
-		w.pass(time.Hour)
-		turn(t, c)
-		if _, err := w.changes.Approve(t.Context(), eve, ch.Name, ch.Digest, ""); pavise.KindOf(err) != pavise.Conflict {
-			t.Errorf("approved: %v", err)
-		}
-		if got := w.look(t, ch.Name); got.State != change.Void || w.states(t)[5] != gone {
-			t.Errorf("%s, %v", got.State, w.states(t))
+		for i, want := range []change.State{change.Withdrawn, change.Void} {
+			if i == 1 {
+				if err := w.cfg.Guard.Load("local", map[string]string{"usual": usual, "desk": strings.Replace(ofDesk, `Action::"change.withdraw", `, "", 1)}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			h := e.hold(5 + i)
+			w.tells(t, c.Kind, h)
+			w.pass(time.Hour)
+			turn(t, c)
+			ch := w.passes(t)[i]
+			e.mu.Lock()
+			h.over = true
+			e.mu.Unlock()
+			w.pass(time.Hour)
+			turn(t, c)
+			if _, err := w.changes.Approve(t.Context(), eve, ch.Name, ch.Digest, ""); pavise.KindOf(err) != pavise.Conflict {
+				t.Errorf("approved: %v", err)
+			}
+			if got := w.look(t, ch.Name); got.State != want || w.states(t)[int64(5+i)] != gone {
+				t.Errorf("%s, and not %s: %v", got.State, want, w.states(t))
+			}
 		}
 	})
 }
@@ -500,6 +512,61 @@ func TestWhoBeganItDoesNotPassIt(t *testing.T) {
 			t.Errorf("%+v", got)
 		}
 	})
+}
+
+// TestTheSameHost: a host is the same however it is spelt, and who began a deployment is found there.
+func TestTheSameHost(t *testing.T) {
+	w := newWorld(t)
+	for at, want := range map[string]int{"https://API.example.org org/repo": 1, "https://other.example.org org/repo": 0} {
+		text, err := json.Marshal(Mapping{Place: at, Person: ben.Name()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var found []pavise.Name
+		err = w.cfg.Store.Update(t.Context(), func(tx *store.Tx) error {
+			if _, err := tx.Exec(`INSERT INTO ticket_accounts VALUES ('local', 'issues', '42', ?) ON CONFLICT DO UPDATE SET mapping = excluded.mapping`, string(text)); err != nil {
+				return err
+			}
+			found, err = w.began(tx, row{place: place{"local", "work"}, target: target{URL: "https://api.Example.org"}}, "42")
+			return err
+		})
+		if err != nil || len(found) != want {
+			t.Errorf("%s: %v, %v", at, found, err)
+		}
+	}
+}
+
+// TestMoreThanAreRemembered: who tells of ever more that are over fills no disk, and those that wait
+// are not forgotten for it.
+func TestMoreThanAreRemembered(t *testing.T) {
+	w := newWorld(t)
+	w.put(t, puts(gitHubDeployments, "https://api.example.org"))
+	left := map[string]int{}
+	if err := w.cfg.Store.Update(t.Context(), func(tx *store.Tx) error {
+		_, err := tx.Exec(`WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?)
+			INSERT INTO ticket_deployments SELECT 'local', 'work', 'd' || i, '{}', iif(i = 1, ?, ?), '', '', 0, 0, ? + i FROM n`, maxOver+7, waits, gone, w.clock().UnixMicro())
+		if err != nil {
+			return err
+		}
+		if err := await(tx, place{"local", "work"}, pipeline.Deployment{ID: "new", Number: 1, Environment: "production"}, w.clock()); err != nil {
+			return err
+		}
+		rows, err := tx.Query(`SELECT state, count(*) FROM ticket_deployments GROUP BY state`)
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			state, n := "", 0
+			if err := rows.Scan(&state, &n); err != nil {
+				return err
+			}
+			left[state] = n
+		}
+		return rows.Err()
+	}); err != nil || left[waits] != 2 || left[gone] != maxOver {
+		t.Errorf("%v, %v", left, err)
+	}
 }
 
 // TestTooManyWait: those that are too many are refused at the door, and none is lost that was

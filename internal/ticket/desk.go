@@ -44,6 +44,8 @@ type Config struct {
 	Changes Changes
 	// Propose proposes a change, as somebody: that a deployment may go on.
 	Propose func(ctx context.Context, who pavise.Principal, p change.Proposal) (*change.Change, error)
+	// Withdraw takes back what somebody proposed: the deployment waits no more.
+	Withdraw func(ctx context.Context, who pavise.Principal, name pavise.Name) (*change.Change, error)
 	// Hears says why a change is not decided on from outside, or "".
 	Hears func(*change.Change) string
 	// Revoked reports whether a principal is refused who was let in at a time.

@@ -67,7 +67,7 @@ const usual = `
 
 // ofDesk lets the desk propose.
 const ofDesk = `
-	permit (principal in Role::"ticket-desk", action in [Action::"change.propose", Action::"ticket.pass"], resource);`
+	permit (principal in Role::"ticket-desk", action in [Action::"change.propose", Action::"change.withdraw", Action::"ticket.pass"], resource);`
 
 // inMemory returns a directory that lies in memory, where there is such a thing: what a real
 // disk takes to sync is no part of these tests.
@@ -110,7 +110,7 @@ func newWorld(t *testing.T) *world {
 	w.changes, err = change.New(t.Context(), change.Config{Guard: g, Store: db, Log: w.log, Runners: w.runners(g, db), Now: w.clock, Every: time.Millisecond})
 	must(err)
 	w.cfg = Config{
-		Guard: g, Store: db, KEK: kek, Changes: w.changes, Propose: w.changes.Propose, Hears: w.changes.Hears, Now: w.clock, Reach: outbound.Reach{Loopback: true}, Every: time.Millisecond,
+		Guard: g, Store: db, KEK: kek, Changes: w.changes, Propose: w.changes.Propose, Withdraw: w.changes.Withdraw, Hears: w.changes.Hears, Now: w.clock, Reach: outbound.Reach{Loopback: true}, Every: time.Millisecond,
 		Revoked: func(pavise.Principal, time.Time) bool { w.mu.Lock(); defer w.mu.Unlock(); return w.revoked },
 	}
 	w.open(t)

@@ -180,7 +180,7 @@ func newWorld(t *testing.T) *world {
 	w.Wires, err = siem.Open(t.Context(), siem.Config{Guard: w.Guard, Log: log, Feeds: w.Feeds, Store: db, KEK: kek, Now: time.Now, Tenant: "local", Local: true})
 	must(err)
 	w.Tickets, err = ticket.Open(t.Context(), ticket.Config{
-		Guard: w.Guard, Store: db, KEK: kek, Changes: w.Changes, Propose: w.Changes.Propose, Hears: w.Changes.Hears, Revoked: w.Revoked.Refuses, Reach: outbound.Reach{Loopback: true}, Now: time.Now,
+		Guard: w.Guard, Store: db, KEK: kek, Changes: w.Changes, Propose: w.Changes.Propose, Withdraw: w.Changes.Withdraw, Hears: w.Changes.Hears, Revoked: w.Revoked.Refuses, Reach: outbound.Reach{Loopback: true}, Now: time.Now,
 	})
 	must(err)
 	w.Lineage, err = openlineage.Open(t.Context(), openlineage.Config{Guard: w.Guard, Store: db, Now: time.Now})

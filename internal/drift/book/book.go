@@ -83,14 +83,26 @@ func (b *Book) Put(p Page, answers string) {
 	b.Pages = append(b.Pages, p)
 }
 
-// Digests are all baselines that the book names, each once.
+// Digests are all baselines that the book names, each once; no book names none.
 func (b *Book) Digests() []string {
+	if b == nil {
+		return nil
+	}
 	all := []string{b.Original, b.First}
 	for _, p := range b.Pages {
 		all = append(all, p.Baseline)
 	}
 	slices.Sort(all)
 	return slices.Compact(all)
+}
+
+// Texts are those of all that the book names.
+func (b *Book) Texts(all map[string]*drift.Baseline) map[string]*drift.Baseline {
+	texts := map[string]*drift.Baseline{}
+	for _, digest := range b.Digests() {
+		texts[digest] = all[digest]
+	}
+	return texts
 }
 
 // Sign spells a book, signed, and returns its digest.
