@@ -114,13 +114,13 @@ func (g *Gateway) withdraw(ctx context.Context, serial uint64, all []fleet.Withd
 	return nil
 }
 
-// bar notes which models nobody may ask, for what their routes lead to now. A server that is
-// beside others bars its model, too, until the route without it is here.
+// bar notes which models nobody may ask, for what their routes lead to now. What answers beside
+// others bars its model, too, until the route without it is here.
 func (g *Gateway) bar(all []fleet.Withdrawn) {
 	barred := map[pavise.Name]bool{}
 	for _, s := range g.Gateway.Routes.Standings() {
-		whole := len(s.Replicas)
-		if fleet.Hold(all, &s) != nil || len(s.Replicas) < whole {
+		servers, versions := len(s.Replicas), len(s.Versions)
+		if fleet.Hold(all, &s) != nil || len(s.Replicas) < servers || len(s.Versions) < versions {
 			barred[s.Model] = true
 		}
 	}
