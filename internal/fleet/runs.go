@@ -40,6 +40,9 @@ func Runs(all []route.Standing, barred func(model pavise.Name) bool) (runs []Run
 			Model: s.Model, ONNX: s.ONNX, Versions: s.Versions, Upstream: s.Upstream, Weight: s.Weight, Replicas: s.Replicas,
 			Shadow: s.Shadow, ShadowONNX: s.ShadowONNX, Barred: s.Quarantined || barred(s.Model),
 		}
+		if r.check() != nil { // all of the report would be refused
+			continue
+		}
 		text, err := json.Marshal(r)
 		if size += len(text) + 1; err != nil || size > maxRunsSize || len(runs) == maxRuns {
 			break

@@ -218,6 +218,12 @@ func (v *Verdicts) rest(ctx context.Context, model pavise.Name, nodes []string) 
 	})
 }
 
+// Bads are those versions that a report can name: one that it cannot would have all of it refused.
+func Bads(all []Bad) []Bad {
+	all = slices.DeleteFunc(all, func(b Bad) bool { return b.check() != nil })
+	return all[:min(len(all), maxBad)]
+}
+
 // check refuses what no gateway says.
 func (b *Bad) check() error {
 	if b.Version == "" || len(b.Version) > maxRunText {

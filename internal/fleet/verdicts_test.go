@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/route"
 	"github.com/pavise/pavise/internal/store"
 )
 
@@ -169,4 +170,15 @@ func FuzzReport(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestReportsNameWhatFits: one version with a name that no report takes, or an address, has not all
+// of the gateway's reports refused.
+func TestReportsNameWhatFits(t *testing.T) {
+	all := []Bad{{modelOf("a"), strings.Repeat("x", maxRunText+1)}, {modelOf("b"), "v2"}}
+	routes := []route.Standing{{Route: route.Route{Model: modelOf("a"), Upstream: "http://a/" + strings.Repeat("x", maxRunText)}}, {Route: route.Route{Model: modelOf("b"), ONNX: "sha256:1"}}}
+	r := Report{Role: "gateway", Version: "v1", Bad: Bads(all), Runs: Runs(routes, func(pavise.Name) bool { return false })}
+	if err := CheckReport(r, "acme.example", "gw-1"); err != nil || len(r.Bad) != 1 || r.Bad[0].Model.ID != "b" || len(r.Runs) != 1 || r.Runs[0].Model.ID != "b" {
+		t.Errorf("%+v %+v %v", r.Bad, r.Runs, err)
+	}
 }
