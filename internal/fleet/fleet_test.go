@@ -78,6 +78,9 @@ func TestReports(t *testing.T) {
 		"what is no model": func(r *Report) { r.Runs = []Run{{Model: pavise.Name{Tenant: "acme", Kind: "route", ID: "fraud"}}} },
 		"a model unnamed":  func(r *Report) { r.Runs = []Run{{}} },
 		"a long address":   func(r *Report) { r.Runs = []Run{{Model: fraud, Upstream: strings.Repeat("x", 3000)}} },
+		"a long digest": func(r *Report) {
+			r.Runs = []Run{{Model: fraud, Versions: []route.Version{{ONNX: strings.Repeat("x", 3000)}}}}
+		},
 		"a long replica": func(r *Report) {
 			r.Runs = []Run{{Model: fraud, Replicas: []route.Replica{{URL: strings.Repeat("x", 3000)}}}}
 		},
@@ -309,7 +312,7 @@ func TestNodes(t *testing.T) {
 	}
 	now = now.Add(ReportEvery)
 	fraud := pavise.Name{Tenant: "acme", Kind: "model", ID: "fraud"}
-	gateway.Runs = []Run{{Model: fraud, ONNX: "sha256:1", Barred: true}}
+	gateway.Runs = []Run{{Model: fraud, ONNX: "sha256:1", Versions: []route.Version{{ONNX: "sha256:1", Weight: 9}, {ONNX: "sha256:2", Weight: 1}}, ShadowONNX: "sha256:3", Barred: true}}
 	if err := say("gw-2", gateway); err != nil || len(notes) != 5 {
 		t.Errorf("what it asks is news: %v, %q", err, notes)
 	}
@@ -319,7 +322,7 @@ func TestNodes(t *testing.T) {
 	db, n = open()
 	defer db.Close()
 	said := n.Words(fraud, 5)
-	if len(said) != 2 || said[0].Route != nil || !said[0].Newest || said[1].Route == nil || said[1].Route.ONNX != "sha256:1" || !said[1].Barred || n.Words(fraud, 6)[1].Newest {
+	if len(said) != 2 || said[0].Route != nil || !said[0].Newest || said[1].Route == nil || said[1].Route.ONNX != "sha256:1" || len(said[1].Route.Versions) != 2 || said[1].Route.ShadowONNX != "sha256:3" || !said[1].Barred || n.Words(fraud, 6)[1].Newest {
 		t.Errorf("after a restart: %+v", said)
 	}
 	if all := n.States(); len(all) != 2 || all[1].Serial != 5 || n.Gateways() != 2 {

@@ -13,13 +13,15 @@ import (
 
 // A Run is what a gateway asks behind a model's name.
 type Run struct {
-	Model    pavise.Name     `json:"model"`
-	ONNX     string          `json:"onnx,omitempty"`
-	Upstream string          `json:"upstream,omitempty"`
-	Weight   *int            `json:"weight,omitempty"`
-	Replicas []route.Replica `json:"replicas,omitempty"`
-	Shadow   string          `json:"shadow,omitempty"`
-	Barred   bool            `json:"barred,omitempty"` // nobody may ask it there
+	Model      pavise.Name     `json:"model"`
+	ONNX       string          `json:"onnx,omitempty"`
+	Versions   []route.Version `json:"versions,omitempty"`
+	Upstream   string          `json:"upstream,omitempty"`
+	Weight     *int            `json:"weight,omitempty"`
+	Replicas   []route.Replica `json:"replicas,omitempty"`
+	Shadow     string          `json:"shadow,omitempty"`
+	ShadowONNX string          `json:"shadow_onnx,omitempty"`
+	Barred     bool            `json:"barred,omitempty"` // nobody may ask it there
 }
 
 // Bounds of what a gateway says of its models. Of those that are beyond them it says nothing.
@@ -34,7 +36,13 @@ const (
 func Runs(all []route.Standing, barred func(model pavise.Name) bool) (runs []Run) {
 	size := 0
 	for _, s := range all {
-		r := Run{Model: s.Model, ONNX: s.ONNX, Upstream: s.Upstream, Weight: s.Weight, Replicas: s.Replicas, Shadow: s.Shadow, Barred: s.Quarantined || barred(s.Model)}
+		r := Run{
+			Model: s.Model, ONNX: s.ONNX, Versions: s.Versions, Upstream: s.Upstream, Weight: s.Weight, Replicas: s.Replicas,
+			Shadow: s.Shadow, ShadowONNX: s.ShadowONNX, Barred: s.Quarantined || barred(s.Model),
+		}
+		if r.check() != nil { // all of the report would be refused
+			continue
+		}
 		text, err := json.Marshal(r)
 		if size += len(text) + 1; err != nil || size > maxRunsSize || len(runs) == maxRuns {
 			break
@@ -52,8 +60,8 @@ func (r *Run) same(other *Run) bool {
 		}
 		return *r.Weight
 	}
-	return r.Model == other.Model && r.ONNX == other.ONNX && r.Upstream == other.Upstream && r.Shadow == other.Shadow && r.Barred == other.Barred &&
-		share(r) == share(other) && slices.Equal(r.Replicas, other.Replicas)
+	return r.Model == other.Model && r.ONNX == other.ONNX && r.Upstream == other.Upstream && r.Shadow == other.Shadow && r.ShadowONNX == other.ShadowONNX && r.Barred == other.Barred &&
+		share(r) == share(other) && slices.Equal(r.Replicas, other.Replicas) && slices.Equal(r.Versions, other.Versions)
 }
 
 // SameRuns reports whether two lists say the same.
@@ -63,7 +71,10 @@ func SameRuns(a, b []Run) bool {
 
 // check refuses what no gateway says.
 func (r *Run) check() error {
-	texts := []string{r.ONNX, r.Upstream, r.Shadow}
+	texts := []string{r.ONNX, r.Upstream, r.Shadow, r.ShadowONNX}
+	for _, v := range r.Versions {
+		texts = append(texts, v.ONNX)
+	}
 	for _, to := range r.Replicas {
 		texts = append(texts, to.URL)
 	}
@@ -95,7 +106,10 @@ func (n *Nodes) Words(model pavise.Name, newest uint64) (words []deploy.Word) {
 		for _, r := range n.runs(s.ID) {
 			if r.Model == model {
 				w.Barred = r.Barred
-				w.Route = &route.Route{Model: model, ONNX: r.ONNX, Upstream: r.Upstream, Weight: r.Weight, Replicas: r.Replicas, Shadow: r.Shadow}
+				w.Route = &route.Route{
+					Model: model, ONNX: r.ONNX, Versions: r.Versions, Upstream: r.Upstream, Weight: r.Weight, Replicas: r.Replicas,
+					Shadow: r.Shadow, ShadowONNX: r.ShadowONNX,
+				}
 			}
 		}
 		words = append(words, w)

@@ -66,7 +66,7 @@ type heard struct {
 	bad  Bad
 }
 
-// A voice is a gateway on a version.
+// A voice is a gateway on a version, or, of no name, all that must agree.
 type voice heard
 
 // OpenVerdicts returns those of a control plane. Its table is made by OpenNodes.
@@ -98,12 +98,19 @@ func (v *Verdicts) Hear(node string, all []Bad) {
 			v.votes[bad] = map[string]time.Time{}
 		}
 		v.votes[bad][node] = now
-		if _, done := v.acted[voice{node, bad}]; done {
+		// All together are looked at once more: one that was away when the others were heard has
+		// said so before.
+		_, done := v.acted[voice{node, bad}]
+		_, together := v.acted[voice{"", bad}]
+		agree := len(v.fresh(bad)) >= v.cfg.Agree
+		if done && (together || !agree) {
 			continue
 		}
 		select {
 		case v.work <- heard{node, bad}:
-			v.acted[voice{node, bad}] = now
+			if v.acted[voice{node, bad}] = now; agree {
+				v.acted[voice{"", bad}] = now
+			}
 		default: // it says so again with its next report
 		}
 	}
@@ -166,6 +173,11 @@ func (v *Verdicts) goBack(ctx context.Context, h heard, nodes []string) (severit
 func (v *Verdicts) agree(bad Bad) (nodes []string) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	return v.fresh(bad)
+}
+
+// fresh is agree. v.mu is held.
+func (v *Verdicts) fresh(bad Bad) (nodes []string) {
 	for _, node := range slices.Sorted(maps.Keys(v.votes[bad])) {
 		if since := v.cfg.Now().Sub(v.votes[bad][node]); since.Abs() <= awayAfter {
 			nodes = append(nodes, node)
@@ -216,6 +228,12 @@ func (v *Verdicts) rest(ctx context.Context, model pavise.Name, nodes []string) 
 		}
 		return nil
 	})
+}
+
+// Bads are those versions that a report can name: one that it cannot would have all of it refused.
+func Bads(all []Bad) []Bad {
+	all = slices.DeleteFunc(all, func(b Bad) bool { return b.check() != nil })
+	return all[:min(len(all), maxBad)]
 }
 
 // check refuses what no gateway says.

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/route"
 	"github.com/pavise/pavise/internal/store"
 )
 
@@ -145,6 +146,30 @@ func TestGatewaysAgree(t *testing.T) {
 	})
 }
 
+// TestGatewaysAgreeAgain: who was not heard of while others found the same counts once they are back,
+// and not only after half an hour; and whoever comes and goes leaves no more findings by that.
+func TestGatewaysAgreeAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := judged(t, judgedStore(t), 2)
+		bad := Bad{modelOf("a"), "v2"}
+		b.says("gw-1", bad)
+		b.want(0, 1, "2 must say so, and 1 do")
+		time.Sleep(awayAfter + time.Second)
+		b.says("gw-2", bad)
+		b.want(0, 1, "2 must say so, and 1 do")
+		b.fail = errors.New("the store is away")
+		b.says("gw-1", bad) // as before
+		b.want(1, 1, "it was not rolled back")
+		for range 3 {
+			b.says("gw-1")
+			b.says("gw-1", bad)
+			b.says("gw-2", bad)
+		}
+		b.want(0, 0, "")
+		b.stop()
+	})
+}
+
 // FuzzReport reads what machines say: whatever passes can be kept, compared and shown.
 func FuzzReport(f *testing.F) {
 	f.Add([]byte(`{"role":"gateway","version":"v1","runs":[{"model":"acme/model/fraud","upstream":"http://a/v1","weight":0,"replicas":[{"url":"http://a/v2","weight":3}],"shadow":"x","barred":true}],"bad":[{"model":"acme/model/fraud","version":"v1"}]}`))
@@ -169,4 +194,15 @@ func FuzzReport(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestReportsNameWhatFits: one version with a name that no report takes, or an address, has not all
+// of the gateway's reports refused.
+func TestReportsNameWhatFits(t *testing.T) {
+	all := []Bad{{modelOf("a"), strings.Repeat("x", maxRunText+1)}, {modelOf("b"), "v2"}}
+	routes := []route.Standing{{Route: route.Route{Model: modelOf("a"), Upstream: "http://a/" + strings.Repeat("x", maxRunText)}}, {Route: route.Route{Model: modelOf("b"), ONNX: "sha256:1"}}}
+	r := Report{Role: "gateway", Version: "v1", Bad: Bads(all), Runs: Runs(routes, func(pavise.Name) bool { return false })}
+	if err := CheckReport(r, "acme.example", "gw-1"); err != nil || len(r.Bad) != 1 || r.Bad[0].Model.ID != "b" || len(r.Runs) != 1 || r.Runs[0].Model.ID != "b" {
+		t.Errorf("%+v %+v %v", r.Bad, r.Runs, err)
+	}
 }

@@ -27,10 +27,18 @@ type Place struct {
 const MaxWithdrawn = 8192
 
 // Hold says, of a route as it is to be gone by, what withdrawn versions mean for it. Servers at
-// which one is, and a shadow that is one, are taken out of it. Where one would answer all, or
-// nobody else is left, nobody may ask: it is in quarantine, and that version is returned.
+// which one is, ONNX models beside the first that are one, and a shadow that is one, are taken out
+// of it. Where one would answer all, or nobody else is left, nobody may ask: it is in quarantine,
+// and that version is returned.
 func Hold(all []Withdrawn, s *route.Standing) *Withdrawn {
 	var by *Withdrawn
+	is := func(digest string) bool {
+		i := slices.IndexFunc(all, func(w Withdrawn) bool { return digest != "" && slices.Contains(w.Models, digest) })
+		if i >= 0 {
+			by = &all[i]
+		}
+		return i >= 0
+	}
 	at := func(url string) bool {
 		i := slices.IndexFunc(all, func(w Withdrawn) bool { return url != "" && slices.Contains(w.At, Place{s.Model, url}) })
 		if i >= 0 {
@@ -38,19 +46,28 @@ func Hold(all []Withdrawn, s *route.Standing) *Withdrawn {
 		}
 		return i >= 0
 	}
-	if s.Shadow != "" && at(s.Shadow) {
+	if at(s.Shadow) {
 		s.Shadow, s.ShadowRemote = "", ""
 	}
-	spared := slices.DeleteFunc(slices.Clone(s.Replicas), func(r route.Replica) bool { return at(r.URL) })
-	idle := s.Weight != nil && *s.Weight == 0 && !slices.ContainsFunc(spared, func(r route.Replica) bool { return r.Weight > 0 })
-	runs := slices.IndexFunc(all, func(w Withdrawn) bool { return s.ONNX != "" && slices.Contains(w.Models, s.ONNX) })
+	if is(s.ShadowONNX) {
+		s.ShadowONNX = ""
+	}
+	servers := slices.DeleteFunc(slices.Clone(s.Replicas), func(r route.Replica) bool { return at(r.URL) })
+	models := slices.DeleteFunc(slices.Clone(s.Versions), func(v route.Version) bool { return v.ONNX != s.ONNX && is(v.ONNX) })
+	idle := s.Weight != nil && *s.Weight == 0 && !slices.ContainsFunc(servers, func(r route.Replica) bool { return r.Weight > 0 })
+	still := len(models) > 0 && !slices.ContainsFunc(models, func(v route.Version) bool { return v.Weight > 0 })
 	switch {
-	case runs >= 0:
-		by = &all[runs]
-	case at(s.Upstream), idle && len(spared) < len(s.Replicas):
+	case is(s.ONNX), at(s.Upstream):
+	case idle && len(servers) < len(s.Replicas), still && len(models) < len(s.Versions):
 	default:
-		if len(spared) < len(s.Replicas) {
-			s.Replicas = spared
+		if len(servers) < len(s.Replicas) {
+			s.Replicas = servers
+		}
+		if len(models) < len(s.Versions) {
+			s.Versions = models
+		}
+		if len(s.Versions) == 1 { // which goes without saying
+			s.Versions = nil
 		}
 		return nil
 	}

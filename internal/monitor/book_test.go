@@ -354,3 +354,56 @@ func TestOldBaselinesAreSigned(t *testing.T) {
 		})
 	}
 }
+
+// TestCanaryIsHeldToTheFirst: two models that share the calls are held to what the first of them is
+// now, also after a restart and where another version has answered since; the second is held to its
+// own once it answers alone.
+func TestCanaryIsHeldToTheFirst(t *testing.T) {
+	t.Parallel()
+	in(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.learn()
+		one := w.stands().Baseline
+		meant := *w.inForce()
+		meant.Rows++ // which makes it another
+		if err := w.approved(Ask{File: meant.Text(), Version: "v2"}); err != nil {
+			t.Fatal(err)
+		}
+		held := func(version, want string) {
+			t.Helper()
+			w.version = version
+			w.windows(1)
+			before := w.stands().Baseline
+			w.stop()
+			w.run()
+			w.windows(1)
+			if after := w.stands().Baseline; before != want || after != want {
+				t.Errorf("%s is held to %.15s, and after a restart to %.15s, not to %.15s", version, before, after, want)
+			}
+		}
+		held("v1 beside v2", one)
+		held("v2", meant.Digest())
+		held("v1 beside v2", one)
+		anew := meant
+		anew.Rows++
+		if err := w.approved(Ask{File: anew.Text(), Version: "v1"}); err != nil {
+			t.Fatal(err)
+		}
+		if v := w.stands(); v.Baseline != anew.Digest() {
+			t.Error("what the first is held to by now holds once it answers alone")
+		}
+		held("v1 beside v2", anew.Digest())
+		s, err := w.Show(t.Context(), ana, scorer)
+		if err != nil || len(s.Versions) != 2 {
+			t.Errorf("it takes a page of the book: %+v %v", s.Versions, err)
+		}
+		own := anew
+		own.Rows++
+		if err := w.approved(Ask{File: own.Text()}); err != nil {
+			t.Fatal(err)
+		}
+		held("v1 beside v2", own.Digest())
+		held("v1", anew.Digest())
+		held("v1 beside v2", own.Digest())
+	})
+}

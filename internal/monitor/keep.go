@@ -157,7 +157,7 @@ func (m *Monitor) pages(ctx context.Context, w *watched) error {
 	defer m.writing.Unlock()
 	m.mu.Lock()
 	h, b := m.heads[w.model], w.bases[now]
-	inherits := w.book != nil && b != nil && w.Version != "" && w.book.Page(w.Version) == nil
+	inherits := w.book != nil && b != nil && w.Version != "" && w.book.Held(w.Version) == nil
 	if !inherits {
 		again := w.book != nil && m.cfg.Now().Sub(h.at) > notedAgain
 		if again {
@@ -297,7 +297,7 @@ func (m *Monitor) loadBooks(tx *store.Tx, swapped map[pavise.Name]error) (unhear
 // open has the model be held to what its book says, once it is known what it takes.
 func (w *watched) open(b *book.Book) {
 	w.book = b
-	p := b.Page(w.Version)
+	p := b.Held(w.Version)
 	if p == nil {
 		p = &b.Pages[len(b.Pages)-1]
 	}

@@ -313,7 +313,7 @@ func (m *Monitor) install(ctx context.Context, w *watched, b *based, version str
 	if own {
 		w.Wait = nil
 	}
-	if version == w.Version {
+	if by := next.Held(w.Version); by != nil && by.Version == version {
 		w.hold(b, origin)
 		w.Quiet, w.Verdict = nil, Verdict{Stage: Stable, Words: "nothing has moved"}
 	}

@@ -103,7 +103,7 @@ func (m *Monitor) plan(on pavise.Name, ask Ask) (p Plan, w *watched, b *based, e
 	if was := w.bases[now]; was != nil {
 		p.Before, under = was.Digest, was.Baseline
 	}
-	if page := w.book.Page(p.Version); page != nil {
+	if page := w.book.Held(p.Version); page != nil {
 		p.Before, under = page.Baseline, w.texts[page.Baseline]
 	}
 	if w.book != nil {

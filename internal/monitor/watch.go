@@ -239,7 +239,7 @@ func (w *watched) turn(o *item) {
 // leaf has windows be held to what the book says of a version. Of one that it does not name, and
 // of one whose baseline is of other inputs and outputs, they are held to what they were.
 func (w *watched) leaf(version string) {
-	p := w.book.Page(version)
+	p := w.book.Held(version)
 	if p == nil || w.bases[now] != nil && w.bases[now].Digest == p.Baseline {
 		return
 	}

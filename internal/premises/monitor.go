@@ -10,6 +10,7 @@ import (
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/change"
 	"github.com/pavise/pavise/internal/config"
+	"github.com/pavise/pavise/internal/drift/book"
 	"github.com/pavise/pavise/internal/installation"
 	"github.com/pavise/pavise/internal/monitor"
 	"github.com/pavise/pavise/internal/tensor"
@@ -54,7 +55,7 @@ func (d drifting) Rollback(ctx context.Context, model pavise.Name, version, why 
 	if err != nil {
 		return "", err
 	}
-	if live.Is != version {
+	if book.Known(live.Is) != book.Known(version) { // a long name the monitor has by its digest
 		return "", &pavise.Error{Kind: pavise.Conflict, Msg: fmt.Sprintf("%s is answered by %s by now", model, live.Is), Hint: "it is looked at anew"}
 	}
 	if d.h.Deployments != nil {

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/change"
+	"github.com/pavise/pavise/internal/drift/book"
 	"github.com/pavise/pavise/internal/edgetest"
 	"github.com/pavise/pavise/internal/issuer"
 	"github.com/pavise/pavise/internal/monitor"
@@ -266,5 +268,29 @@ func TestPeopleAreAskedOfTheirModels(t *testing.T) {
 	name, until, err := house.Review(t.Context(), ask, "it has moved")
 	if err != nil || name.Kind != "change" || until.Before(time.Now()) {
 		t.Errorf("%s until %s: %v", name, until, err)
+	}
+}
+
+// TestLongNamesGoBack: a version whose name is so long that the monitor has its digest goes back as
+// any other.
+func TestLongNamesGoBack(t *testing.T) {
+	t.Parallel()
+	w := edgetest.New(t)
+	r := route.Route{Model: edgetest.Model, Upstream: "http://127.0.0.1:1/" + strings.Repeat("x", 5000), Remote: "m", MaxRows: 1}
+	w.Put(t, func(*route.Spec) {})
+	live, err := w.Routes.Find(edgetest.Model)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Signature, r.Terms, r.Shape = live.Signature, live.Terms, live.Shape
+	if err := w.Routes.Adopt(t.Context(), []route.Standing{{Route: r}}, 1, nil); err != nil {
+		t.Fatal(err)
+	}
+	h := drifting{&House{Tenant: edgetest.Tenant, Now: time.Now, Gateway: w.Gateway, Changes: new(change.Changes)}}
+	if live, err = w.Routes.Find(edgetest.Model); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.Rollback(t.Context(), edgetest.Model, book.Known(live.Is), "drift"); pavise.KindOf(err) != pavise.NotFound { // adopted routes have none before them
+		t.Errorf("it is not looked at what would come back: %v", err)
 	}
 }

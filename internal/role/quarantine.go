@@ -8,6 +8,7 @@ import (
 	"github.com/pavise/pavise/internal/deploy"
 	"github.com/pavise/pavise/internal/fleet"
 	"github.com/pavise/pavise/internal/policy"
+	"github.com/pavise/pavise/internal/registry"
 	"github.com/pavise/pavise/internal/route"
 )
 
@@ -31,9 +32,8 @@ func (s *Serve) standings() []route.Standing {
 // withdrawn are the versions in quarantine, with what data planes know them by: the newest, as
 // far as gateways are told of so many.
 func (s *Serve) withdrawn(ctx context.Context) ([]fleet.Withdrawn, error) {
-	all := []fleet.Withdrawn{}
 	if s.Models == nil {
-		return all, nil
+		return []fleet.Withdrawn{}, nil
 	}
 	gone, err := s.Models.Withdrawn(ctx)
 	if err != nil {
@@ -47,13 +47,25 @@ func (s *Serve) withdrawn(ctx context.Context) ([]fleet.Withdrawn, error) {
 	if err != nil {
 		return nil, err
 	}
-	size := 0
+	return toldOf(s.Tenant, gone, answers), nil
+}
+
+// maxModels bounds by how many digests gateways are told to know one version, those first that a
+// deployment ran: one of thousands of files would else take the room of all others.
+const maxModels = 256
+
+// toldOf is what gateways are told of versions in quarantine, with what deployments know them by.
+func toldOf(tenant string, gone []registry.Withdrawn, answers []deploy.Answers) []fleet.Withdrawn {
+	all, size := []fleet.Withdrawn{}, 0
 	for i, w := range gone {
-		if w.Name.Tenant != s.Tenant {
+		if w.Name.Tenant != tenant {
 			continue
 		}
 		told := fleet.Withdrawn{Version: w.Name, Digest: w.Digest.String(), Models: answers[i].Models}
 		for _, digest := range w.Models {
+			if len(told.Models) >= maxModels {
+				break
+			}
 			if !slices.Contains(told.Models, digest.String()) {
 				told.Models = append(told.Models, digest.String())
 			}
@@ -66,7 +78,7 @@ func (s *Serve) withdrawn(ctx context.Context) ([]fleet.Withdrawn, error) {
 		}
 		all = append(all, told)
 	}
-	return all, nil
+	return all
 }
 
 // words are what each gateway said last of the route to a model.
@@ -114,13 +126,13 @@ func (g *Gateway) withdraw(ctx context.Context, serial uint64, all []fleet.Withd
 	return nil
 }
 
-// bar notes which models nobody may ask, for what their routes lead to now. A server that is
-// beside others bars its model, too, until the route without it is here.
+// bar notes which models nobody may ask, for what their routes lead to now. What answers beside
+// others bars its model, too, until the route without it is here.
 func (g *Gateway) bar(all []fleet.Withdrawn) {
 	barred := map[pavise.Name]bool{}
 	for _, s := range g.Gateway.Routes.Standings() {
-		whole := len(s.Replicas)
-		if fleet.Hold(all, &s) != nil || len(s.Replicas) < whole {
+		servers, versions := len(s.Replicas), len(s.Versions)
+		if fleet.Hold(all, &s) != nil || len(s.Replicas) < servers || len(s.Versions) < versions {
 			barred[s.Model] = true
 		}
 	}

@@ -317,3 +317,22 @@ func TestWithdrawnBeforeItsSuccessorIsHere(t *testing.T) {
 		}
 	}
 }
+
+// TestManyFilesHideNoVersion: a version of thousands of models is told of by some of them, and those
+// before it are told of all the same.
+func TestManyFilesHideNoVersion(t *testing.T) {
+	t.Parallel()
+	of := func(version int, models ...registry.Digest) registry.Withdrawn {
+		ref := registry.Ref{Model: Sample, Version: version}
+		return registry.Withdrawn{Name: ref.Name("acme"), Ref: ref, Models: models}
+	}
+	var many []registry.Digest
+	for i := range fleet.MaxWithdrawn {
+		many = append(many, registry.Digest{byte(i), byte(i >> 8)})
+	}
+	ran := "sha256:what a deployment ran"
+	all := toldOf("acme", []registry.Withdrawn{of(2, many...), of(1, registry.Digest{31: 1})}, []deploy.Answers{{Models: []string{ran}}, {}})
+	if len(all) != 2 || len(all[0].Models) != maxModels || all[0].Models[0] != ran || len(all[1].Models) != 1 {
+		t.Errorf("%d versions are told of", len(all))
+	}
+}

@@ -7,12 +7,12 @@ import (
 	"github.com/pavise/pavise/internal/fleet"
 )
 
-// bad are the versions that it finds to be bad.
+// bad are the versions that it finds to be bad, as far as it can say so: its own log has all.
 func (g *Gateway) bad() (all []fleet.Bad) {
 	for _, b := range g.Monitor.BadVersions() {
 		all = append(all, fleet.Bad(b))
 	}
-	return all
+	return fleet.Bads(all)
 }
 
 // openVerdicts opens what gateways find of versions. What follows is what follows from the house's

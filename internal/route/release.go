@@ -309,8 +309,8 @@ func (t *Table) Release(ctx context.Context, who pavise.Principal, s ReleaseSpec
 	return err
 }
 
-// back returns the route that a rollback would bring back, and the places of both in
-// the history.
+// back returns the route that a rollback would bring back, and from which place in the
+// history on nothing comes back any more: what is left, and what led to it by its shares.
 func (t *Table) back(tx *store.Tx, model pavise.Name) (was, will *Route, at int64, err error) {
 	if was = t.current(model.String()); was == nil {
 		return nil, nil, 0, &pavise.Error{Kind: pavise.NotFound, Msg: fmt.Sprintf("no route leads to %s", model), Hint: "pavise route list shows those that exist"}
@@ -319,13 +319,20 @@ func (t *Table) back(tx *store.Tx, model pavise.Name) (was, will *Route, at int6
 	if err != nil {
 		return nil, nil, 0, err
 	}
-	before, _, err := release(tx, model, at)
+	before, seq, err := release(tx, model, at)
 	if err != nil {
 		return nil, nil, 0, err
 	}
 	if before == nil {
 		return nil, nil, 0, t.nothingBefore(tx, model)
 	}
+	for one := before; one != nil && one.beside(was.ONNX); {
+		at = seq
+		if one, seq, err = release(tx, model, at); err != nil {
+			return nil, nil, 0, err
+		}
+	}
+	before.without(was.ONNX)
 	// The terms of today, the model of then.
 	back := *was
 	back.ONNX, back.Upstream, back.Remote, back.Signature = before.ONNX, before.Upstream, before.Remote, before.Signature
@@ -426,7 +433,7 @@ func (t *Table) Rollback(ctx context.Context, who pavise.Principal, model pavise
 	}
 	entry.Detail(will)
 	return t.save(ctx, t.db.UpdateSafe, Placed{Route: *will}, func(tx *store.Tx) error {
-		if _, err := tx.Exec(`UPDATE gateway_releases SET gone = 1 WHERE name = ? AND seq = ?`, model.String(), at); err != nil {
+		if _, err := tx.Exec(`UPDATE gateway_releases SET gone = 1 WHERE name = ? AND seq >= ?`, model.String(), at); err != nil {
 			return err
 		}
 		return mark(tx)

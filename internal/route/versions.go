@@ -32,6 +32,27 @@ const (
 // further are the ONNX models that answer beside a route's own.
 func (r Route) further() []Version { return r.Versions[min(1, len(r.Versions)):] }
 
+// beside reports whether an ONNX model answers, or hears the calls, beside a route's own.
+func (r Route) beside(digest string) bool {
+	return digest != "" && r.ONNX != digest && slices.Contains(r.models(), digest)
+}
+
+// without takes an ONNX model away that is beside a route's own.
+func (r *Route) without(digest string) {
+	if !r.beside(digest) {
+		return
+	}
+	if r.ShadowONNX == digest {
+		r.ShadowONNX = ""
+	}
+	r.Versions = slices.DeleteFunc(slices.Clone(r.Versions), func(v Version) bool { return v.ONNX == digest })
+	if len(r.Versions) < 2 {
+		r.Versions = nil
+	} else if !slices.ContainsFunc(r.Versions, func(v Version) bool { return v.Weight > 0 }) {
+		r.Versions[0].Weight = 1 // or nobody would answer
+	}
+}
+
 // models are the digests of all ONNX models that a route runs: its own first.
 func (r Route) models() (all []string) {
 	if r.ONNX == "" {

@@ -388,3 +388,43 @@ func TestAdoptVersions(t *testing.T) {
 		t.Errorf("what was not adopted is there: %+v", r)
 	}
 }
+
+// TestRollbackLeavesAPromotedVersion: going back from a version that had a share first, or heard the
+// calls, is to be without it: it does not come back in that share, nor by going back once more.
+func TestRollbackLeavesAPromotedVersion(t *testing.T) {
+	t.Parallel()
+	one, two, three := digestOf(softmaxModel()), digestOf(version(7)), digestOf(version(9))
+	for name, first := range map[string][]ReleaseSpec{
+		"a share":           {{Beside: version(7), Weights: []string{one + "=1", two + "=1"}}},
+		"all of the calls":  {{Beside: version(7), Weights: []string{one + "=0", two + "=1"}}},
+		"a shadow":          {{ShadowONNX: version(7)}},
+		"a shadow, a share": {{ShadowONNX: version(7)}, {Beside: version(7), Shadow: nothing}},
+	} {
+		w := newWorld(t, t.TempDir())
+		w.put(t, nil)
+		for _, s := range first {
+			w.let(t, s)
+		}
+		w.let(t, ReleaseSpec{ONNX: version(7), Keep: []string{nothing}, Shadow: nothing})
+		if err := w.Rollback(t.Context(), changing(), theModel, w.leaving(t), unmarked); err != nil {
+			t.Fatal(err)
+		}
+		if r, _ := w.Get(theModel); r.ONNX != one || len(r.Versions) > 0 || r.ShadowONNX != "" || w.picks(t, 10)[one] != 10 {
+			t.Errorf("%s: %+v", name, r)
+		}
+		if plan, err := w.PlanRollback(t.Context(), theModel); pavise.KindOf(err) != pavise.NotFound {
+			t.Errorf("%s: it goes back again to %+v: %v", name, plan.Will, err)
+		}
+	}
+	w := newWorld(t, t.TempDir())
+	w.put(t, nil)
+	w.let(t, ReleaseSpec{Beside: version(9)})
+	w.let(t, ReleaseSpec{Beside: version(7), Weights: []string{one + "=0", two + "=1"}})
+	w.let(t, ReleaseSpec{ONNX: version(7), Keep: []string{nothing}})
+	if err := w.Rollback(t.Context(), changing(), theModel, w.leaving(t), unmarked); err != nil {
+		t.Fatal(err)
+	}
+	if r, _ := w.Get(theModel); !slices.Equal(r.Versions, []Version{{one, 1}, {three, 0}}) {
+		t.Errorf("%+v", r)
+	}
+}

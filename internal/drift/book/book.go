@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/pavise/pavise"
@@ -72,9 +73,26 @@ func (b *Book) Page(version string) *Page {
 	return nil
 }
 
+// Held returns the page by which what answers is held; nil: the book says nothing of it. Several
+// models that share the calls, which plans of releases call ONE beside OTHER, are held to what the
+// first of them is, unless they have a page of their own: an inherited one is as old as the first
+// time that they shared calls, and the first may have been given another since.
+func (b *Book) Held(version string) *Page {
+	p := b.Page(version)
+	if first, _, several := strings.Cut(version, " beside "); several && (p == nil || p.Inherited) {
+		if of := b.Page(first); of != nil {
+			return of
+		}
+	}
+	return p
+}
+
 // Put puts a page in the place of the version's. Where there are too many, the one goes that was
-// put the longest ago, but not that of what answers.
+// put the longest ago, but not that by which what answers is held.
 func (b *Book) Put(p Page, answers string) {
+	if by := b.Held(answers); by != nil {
+		answers = by.Version
+	}
 	b.Pages = slices.DeleteFunc(slices.Clone(b.Pages), func(was Page) bool { return was.Version == p.Version })
 	if len(b.Pages) == MostPages {
 		at := slices.IndexFunc(b.Pages, func(was Page) bool { return was.Version != answers })

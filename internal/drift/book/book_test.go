@@ -28,6 +28,30 @@ func TestPagesAreBounded(t *testing.T) {
 	}
 }
 
+// TestSeveralAreHeldToTheFirst: models that share the calls take no page of the few, and what they
+// are held to stays.
+func TestSeveralAreHeldToTheFirst(t *testing.T) {
+	b := &Book{}
+	if b.Held("a beside b") != nil {
+		t.Error("there is none")
+	}
+	b.Put(Page{Version: "a beside b", Baseline: "old", Inherited: true}, "")
+	if p := b.Held("a beside b"); p == nil || p.Baseline != "old" {
+		t.Errorf("%+v", p)
+	}
+	b.Put(Page{Version: "a", Baseline: "new"}, "a beside b")
+	for i := range 3 * MostPages {
+		b.Put(Page{Version: fmt.Sprint(i), Baseline: "other"}, "a beside b")
+	}
+	if p := b.Held("a beside b"); p == nil || p.Baseline != "new" {
+		t.Errorf("%+v", p)
+	}
+	b.Put(Page{Version: "a beside b", Baseline: "own"}, "a beside b")
+	if p := b.Held("a beside b"); p == nil || p.Baseline != "own" || b.Held("a").Baseline != "new" || b.Held("b") != nil {
+		t.Errorf("%+v", p)
+	}
+}
+
 // FuzzReadBook: whatever the store has is no book but what was signed, and that is read back.
 func FuzzReadBook(f *testing.F) {
 	b := &Book{Format: format, Model: scorer, Serial: 3, Before: "sha256:00", Original: "sha256:01", First: "sha256:01", Pages: []Page{{Version: "v1", Baseline: "sha256:01"}}}
