@@ -3,6 +3,7 @@ package answers
 import (
 	"encoding/json"
 	"fmt"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -150,4 +151,17 @@ func TestLyingEndpoints(t *testing.T) {
 		}
 		server.Close()
 	}
+}
+
+// FuzzFlat reads numbers as a suspect's server writes them: none is made up, and none is lost.
+func FuzzFlat(f *testing.F) {
+	for _, text := range []string{`[1,2]`, `[[1,2],[3,4]]`, `[[1],[2,3]]`, `[[],[]]`, `null`, `[null,[1]]`, `[1e999]`, `[[[1]]]`, ``} {
+		f.Add([]byte(text))
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		list, err := flat(text)
+		if err == nil && len(list) > len(text) || slices.ContainsFunc(list, func(v float64) bool { return math.IsNaN(v) || math.IsInf(v, 0) }) {
+			t.Fatalf("%q holds %v", text, list)
+		}
+	})
 }

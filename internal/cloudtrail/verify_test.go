@@ -407,6 +407,20 @@ func FuzzVerify(f *testing.F) {
 	})
 }
 
+// FuzzParseKeys reads lists of public keys, as JSON and as PEM.
+func FuzzParseKeys(f *testing.F) {
+	f.Add(keyList(awsKey()))
+	f.Add(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: x509.MarshalPKCS1PublicKey(&awsKey().PublicKey)}))
+	f.Add([]byte(`{"PublicKeyList":[{"Value":"AAAA","Fingerprint":"a"},{"Value":"","Fingerprint":"A"}]}`))
+	f.Add([]byte("-----BEGIN PUBLIC KEY-----\n\n-----END PUBLIC KEY-----\nrest"))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		k, err := cloudtrail.ParseKeys(text)
+		if (err == nil) != (k.Len() > 0) || err != nil && pavise.KindOf(err) != pavise.Invalid {
+			t.Fatalf("%q: %d keys, %v", text, k.Len(), err)
+		}
+	})
+}
+
 // TestRealEvents has a log file of events that AWS wrote, in a made-up trail: as they are, and
 // with one of them gone.
 func TestRealEvents(t *testing.T) {

@@ -209,7 +209,11 @@ func (p *Prove) file(m *rowseal.Manifest) (int, error) {
 		return 0, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("%d files have rows", len(with)), Hint: "name one with --file, for example " + rowseal.Shown(m.Files[with[0]].Path)}
 	}
 	if rows := m.Files[with[0]].Rows; p.Row > rows {
-		return 0, &pavise.Error{Kind: pavise.NotFound, Msg: fmt.Sprintf("there is no row %d: %s has %d", p.Row, rowseal.Shown(m.Files[with[0]].Path), rows)}
+		of := "what was sealed"
+		if path := m.Files[with[0]].Path; path != "." {
+			of = rowseal.Shown(path)
+		}
+		return 0, &pavise.Error{Kind: pavise.NotFound, Msg: fmt.Sprintf("there is no row %d: %s has %d rows", p.Row, of, rows), Hint: "rows are counted from 1, a header with them"}
 	}
 	return with[0], nil
 }

@@ -46,3 +46,24 @@ func checkShaped(t *testing.T, s Shape, r *tensor.Response) {
 		}
 	}
 }
+
+// FuzzBound reads what a file says of columns: what is taken has a name and room for each.
+func FuzzBound(f *testing.F) {
+	f.Add([]byte(`{"input":"x","features":[{"name":"a","min":0,"max":1},{"name":"b"}]}`))
+	f.Add([]byte(`{"input":"x","features":[{"name":"a","min":2,"max":1},{"name":""}]}`))
+	f.Add([]byte(`{"input":"y","features":[{"name":"a"}]}`))
+	f.Add([]byte(`{"input":"x","features":[null,null]}`))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		inputs := []tensor.Port{{Name: "x", Datatype: tensor.FP32, Shape: []int64{-1, 2}}}
+		err := Bound(inputs, text)
+		columns := inputs[0].Columns
+		if err != nil && (pavise.KindOf(err) != pavise.Invalid || columns != nil) || err == nil && len(columns) != 2 {
+			t.Fatalf("%q: %v, %v", text, err, columns)
+		}
+		for _, c := range columns {
+			if c.Name == "" || c.Min != nil && c.Max != nil && *c.Min > *c.Max {
+				t.Fatalf("%q gives %+v", text, c)
+			}
+		}
+	})
+}

@@ -131,6 +131,7 @@ func hostile(sign func(string) string) []hostilePush {
 		{"objects of STIX without end", "stix", "", `{"type":"bundle","objects":[` + strings.Repeat("{},", 1<<20) + "{}]}", nil, 202, "objects and lists"},
 		{"STIX that is none", "stix", "", `{"objects":[]}`, nil, 202, "no type"},
 		{"STIX with a key twice", "stix", "", `{"type":"bundle","type":"x"}`, nil, 202, "cannot be read"},
+		{"STIX that is not UTF-8", "stix", "", "{\"type\":\"bundle\",\"name\":\"caf\xe9\"}", nil, 202, "UTF-8"},
 		{"deep STIX", "stix", "", `{"type":"bundle","x":` + deep + `}`, nil, 202, "deep"},
 		{"STIX and something behind it", "stix", "", `{"type":"bundle"} {}`, nil, 202, "cannot be read"},
 
@@ -175,6 +176,7 @@ func hostile(sign func(string) string) []hostilePush {
 		{"OTLP with a group", "logs", "application/x-protobuf", "\x0b\x0c", nil, 400, "group"},
 		{"OTLP as JSON that is none", "logs", "application/json", "{", nil, 400, "no OTLP"},
 		{"OTLP with a key twice", "logs", "application/json", `{"resourceLogs":[],"resourceLogs":[]}`, nil, 400, "no OTLP"},
+		{"OTLP that is not UTF-8", "logs", "application/json", "{\"resourceLogs\":[{\"scopeLogs\":[{\"logRecords\":[{\"body\":{\"stringValue\":\"caf\xe9\"}}]}]}]}", nil, 400, "UTF-8"},
 		{"OTLP with objects without end", "logs", "application/json", `{"resourceLogs":[` + strings.Repeat("{},", 400_001) + `{}]}`, nil, 400, "objects"},
 		{"deep OTLP", "logs", "application/json", `{"resourceLogs":` + strings.Repeat("[", 1000) + strings.Repeat("]", 1000) + `}`, nil, 400, "deep"},
 		{"deep OTLP in protobuf", "logs", "application/x-protobuf", deepOTLP(), nil, 400, "deep"},

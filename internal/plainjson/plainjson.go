@@ -14,8 +14,12 @@ import (
 )
 
 // Read is json.Unmarshal that refuses an object with the same key twice, as encoding/json
-// matches keys to fields: in whatever case.
+// matches keys to fields: in whatever case. It refuses what is not UTF-8, too, which
+// encoding/json would read as another text than the one that is passed on.
 func Read(b []byte, v any) error {
+	if !utf8.Valid(b) {
+		return errors.New("not valid UTF-8")
+	}
 	if err := json.Unmarshal(b, v); err != nil { // bounds the nesting, too
 		return err
 	}
@@ -36,9 +40,6 @@ func ReadKnown[T any](b []byte) (v T, err error) {
 // Canonical reads one JSON value strictly and writes it anew, with its numbers as they
 // are: who gets it reads what was read here.
 func Canonical(b []byte) ([]byte, error) {
-	if !utf8.Valid(b) {
-		return nil, errors.New("not valid UTF-8")
-	}
 	var v any
 	if err := Read(b, &v); err != nil {
 		return nil, err

@@ -27,6 +27,7 @@ var cases = map[string]struct{ read, known bool }{
 	`{"b":[{"\u017f":1,"s":2}]}`: {false, false}, // and the long s an s
 	`{"a":1} {"a":2}`:            {false, false},
 	`{"a":1`:                     {false, false},
+	"{\"b\":[\"caf\xe9\"]}":      {false, false}, // encoding/json reads another text
 	``:                           {false, false},
 }
 

@@ -108,6 +108,40 @@ func TestFingerprintFile(t *testing.T) {
 	}
 }
 
+// FuzzReadFingerprint reads files of points: what is taken is written again as it was, and can be
+// held to a suspect.
+func FuzzReadFingerprint(f *testing.F) {
+	sheet := func(points ...Point) []byte {
+		var file bytes.Buffer
+		if err := (&Fingerprint{Model: "m", Points: points}).Write(&file); err != nil {
+			f.Fatal(err)
+		}
+		return file.Bytes()
+	}
+	f.Add(sheet(Point{Input: []float64{1, -0.5}, Label: 1}, Point{Input: []float64{0, 1e-30}, Label: 0}))
+	f.Add(sheet(Point{Input: []float64{1}, Label: 0}, Point{Input: []float64{1, 2}, Label: MaxClasses - 1}))
+	f.Add(sheet(Point{Label: -1}))
+	f.Add([]byte("{}\n"))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		read, err := ReadFingerprint(bytes.NewReader(text))
+		if err != nil {
+			return
+		}
+		var b bytes.Buffer
+		if err := read.Write(&b); err != nil || !bytes.Equal(b.Bytes(), text) {
+			t.Fatalf("read %q, written %q (%v)", text, b.Bytes(), err)
+		}
+		if read.Hold(len(read.Points[0].Input)) == nil {
+			place := read.Place()
+			for _, p := range read.Points {
+				if _, ok := place(p.Input); !ok {
+					t.Fatalf("%q has a point that is at no place", text)
+				}
+			}
+		}
+	})
+}
+
 // TestSeekersThatAreRefused has rows without a boundary between them.
 func TestSeekersThatAreRefused(t *testing.T) {
 	for name, c := range map[string]struct {
