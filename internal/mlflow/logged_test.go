@@ -124,6 +124,25 @@ func TestLoggedGone(t *testing.T) {
 	}
 }
 
+// TestLoggedGoesWhole has a logged model whose artifacts cannot go stay itself, so that whoever
+// made it can delete it again.
+func TestLoggedGoesWhole(t *testing.T) {
+	w := newWorld(t)
+	id := w.logged(t, "mia", "", map[string]string{"MLmodel": "x"})
+	do := func(statement string) {
+		t.Helper()
+		if err := w.exec(t.Context(), statement); err != nil {
+			t.Fatal(err)
+		}
+	}
+	do(`CREATE TRIGGER stay BEFORE DELETE ON mlflow_artifacts BEGIN SELECT RAISE(ABORT, 'no'); END`)
+	w.ask(t, "mia", "DELETE", "/mlflow/logged-models/"+id, "", 500)
+	w.ask(t, "mia", "GET", "/mlflow-artifacts/artifacts/logged/"+id+"/MLmodel", "", 200, "x")
+	do(`DROP TRIGGER stay`)
+	w.ask(t, "mia", "DELETE", "/mlflow/logged-models/"+id, "", 200)
+	w.ask(t, "mia", "GET", "/mlflow/logged-models/"+id, "", 404)
+}
+
 // TestLoggedBounds refuses what is odd, or too much.
 func TestLoggedBounds(t *testing.T) {
 	w := newWorld(t)
