@@ -1,9 +1,16 @@
+//go:build !purego
+
 package abreast
 
-import "github.com/klauspost/cpuid/v2"
+import (
+	"crypto/fips140"
 
-// fast says whether blocks may be called.
-var fast = cpuid.CPU.Supports(cpuid.SHA, cpuid.SSSE3, cpuid.SSE4)
+	"github.com/klauspost/cpuid/v2"
+)
+
+// fast says whether blocks may be called. Where the process has to hash with the validated module
+// of the library (GODEBUG=fips140), nothing else does.
+var fast = !fips140.Enabled() && cpuid.CPU.Supports(cpuid.SHA, cpuid.SSSE3, cpuid.SSE4)
 
 // blocks adds n blocks at p to the state a, and n at q to b; n is 1 at least.
 //

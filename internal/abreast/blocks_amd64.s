@@ -1,3 +1,5 @@
+//go:build !purego
+
 #include "textflag.h"
 
 // The constants of SHA-256 (FIPS 180-4, section 4.2.2).

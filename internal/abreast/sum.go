@@ -7,7 +7,8 @@ import (
 
 const blockSize = sha256.BlockSize
 
-// Sum appends the SHA-256 digests of messages to out, in their order.
+// Sum appends the SHA-256 digests of messages to out, in their order. No message may lie in the
+// room behind out, which is written to first.
 func Sum(out []byte, messages ...[]byte) []byte {
 	at := len(out)
 	out = append(out, make([]byte, len(messages)*sha256.Size)...)

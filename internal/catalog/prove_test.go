@@ -41,11 +41,18 @@ func TestProve(t *testing.T) {
 				t.Errorf("%q in version %d: %+v", c.row, c.version, p)
 			}
 			said := dataset.Proved{Root: of.Root, Member: p.Member, Statement: p.Statement}
+			for _, at := range p.Spots {
+				said.Places = append(said.Places, dataset.Place(at))
+			}
 			if err := said.HoldTo(dataset.Row{Digest: leaf(c.row)}); err != nil {
 				t.Errorf("%q in version %d: %v", c.row, c.version, err)
 			}
 			if err := said.HoldTo(dataset.Row{Digest: leaf("another row")}); c.count > 0 && pavise.KindOf(err) != pavise.Unverified {
 				t.Errorf("the proof of %q holds for another row: %v", c.row, err)
+			}
+			lies := said
+			if lies.Places = []dataset.Place{{File: ".", Row: c.at + 1}}; pavise.KindOf(lies.HoldTo(dataset.Row{Digest: leaf(c.row)})) != pavise.Unverified {
+				t.Errorf("the proof of %q holds for a place where it is not", c.row)
 			}
 			said.Member = !said.Member
 			if err := said.HoldTo(dataset.Row{Digest: leaf(c.row)}); pavise.KindOf(err) != pavise.Unverified {

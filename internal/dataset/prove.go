@@ -360,7 +360,7 @@ func (p *Proved) Print(w io.Writer) {
 		fact(w, "signed by", "%s", p.Signed)
 	}
 	if p.Note != "" {
-		fact(w, "note", "%s", p.Note)
+		fact(w, "note", "%s", rowseal.Shown(p.Note)) // it may be a server's
 	}
 	if !p.Recorded {
 		unrecorded(w)
@@ -472,11 +472,16 @@ func openProof(text []byte, key ed25519.PublicKey, root rowseal.Digest, digest *
 }
 
 // HoldTo checks what somebody else proved of a row: that the statement shows just that, under its
-// root. The error is of kind Unverified.
+// root, and the first place where it is said to stand. Of further places, and of how many there
+// are, it shows nothing. The error is of kind Unverified.
 func (p *Proved) HoldTo(row Row) error {
 	claim, _, err := openProof(p.Statement, nil, p.Root, &row.Digest)
-	if err == nil && claim.Member != p.Member {
-		err = rowseal.No("it shows something else than was answered")
+	if err != nil {
+		return err
 	}
-	return err
+	at := claim.Place
+	if claim.Member != p.Member || at == nil != (len(p.Places) == 0) || at != nil && p.Places[0] != (Place{at.File.Path, at.Row}) {
+		return rowseal.No("it shows something else than was answered")
+	}
+	return nil
 }

@@ -22,7 +22,7 @@ const (
 	maxFilter  = 8 << 10 // bytes
 	maxClauses = 50
 	maxValues  = 1000 // in a list
-	maxPattern = 500  // bytes: how long it takes to compare grows with it
+	maxPattern = 500  // bytes of all patterns together: how long it takes to compare grows with it
 )
 
 // An Entity is what a comparison is of.
@@ -52,6 +52,7 @@ type Clause struct {
 	Values []string // of IN and NOT IN
 	number int64    // of Value, where the attribute is a whole number
 	real   float64  // of Value, where it is that of a metric
+	like   *pattern // of Value, for LIKE and ILIKE
 }
 
 // A Grammar says what may stand in a filter, and what in an order.
@@ -86,10 +87,15 @@ func (g Grammar) Parse(filter string) (clauses []Clause, err error) {
 	if s.end() {
 		return nil, nil
 	}
-	for {
+	for patterns := 0; ; {
 		c, err := g.clause(s)
 		if err != nil {
 			return nil, err
+		}
+		if c.like != nil {
+			if patterns += len(c.Value); patterns > maxPattern {
+				return nil, badFilter(s.at, "its patterns have more than %d bytes", maxPattern)
+			}
 		}
 		if clauses = append(clauses, c); len(clauses) > maxClauses {
 			return nil, badFilter(s.at, "it has more than %d comparisons", maxClauses)
@@ -134,10 +140,14 @@ func (g Grammar) clause(s *scanner) (c Clause, err error) {
 	case c.Op == "IN" || c.Op == "NOT IN":
 		c.Values, err = s.list()
 	default:
-		at = s.at
-		if c.Value, err = s.quoted(); err == nil && len(c.Value) > maxPattern && (c.Op == "LIKE" || c.Op == "ILIKE") {
-			err = badFilter(at, "the pattern has more than %d bytes", maxPattern)
-		}
+		c.Value, err = s.quoted()
+	}
+	switch {
+	case err != nil:
+	case c.Op == "LIKE":
+		c.like = newPattern(c.Value)
+	case c.Op == "ILIKE":
+		c.like = newPattern(strings.ToLower(c.Value))
 	}
 	return c, err
 }
@@ -350,9 +360,9 @@ func (c Clause) holds(of Subject) bool {
 	case "!=":
 		return value != c.Value
 	case "LIKE":
-		return like(c.Value, value)
+		return c.like.fits(value)
 	case "ILIKE":
-		return like(strings.ToLower(c.Value), strings.ToLower(value))
+		return c.like.fits(strings.ToLower(value))
 	case "IN":
 		return slices.Contains(c.Values, value)
 	}
@@ -374,31 +384,6 @@ func compares[N int64 | float64](op string, n, than N) bool {
 		return n > than
 	}
 	return n >= than
-}
-
-// like reports whether a text is as a pattern says, in which % is any characters and _ is one.
-func like(pattern, text string) bool {
-	p, t := []rune(pattern), []rune(text)
-	i, j, star, from := 0, 0, -1, 0
-	for j < len(t) {
-		switch {
-		case i < len(p) && p[i] == '%':
-			star, from = i, j
-			i++
-		case i < len(p) && (p[i] == '_' || p[i] == t[j]):
-			i++
-			j++
-		case star >= 0: // the last % takes one more
-			from++
-			i, j = star+1, from
-		default:
-			return false
-		}
-	}
-	for i < len(p) && p[i] == '%' {
-		i++
-	}
-	return i == len(p)
 }
 
 // An Order is by what a search is sorted.

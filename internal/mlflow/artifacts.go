@@ -207,7 +207,7 @@ func (s *Server) remove(ctx context.Context, who pavise.Principal, p place) (err
 	if err := s.owned(ctx, who, p.run); err != nil {
 		return err
 	}
-	gone, err := s.takeAway(ctx, who.Tenant, p)
+	gone, err := s.takeAway(ctx, who.Tenant, p, func(*store.Tx) error { return nil })
 	entry.Detail(logged{Path: p.path, Files: gone})
 	if err == nil && gone == 0 {
 		err = noArtifact(p.path)
@@ -215,8 +215,9 @@ func (s *Server) remove(ctx context.Context, who pavise.Principal, p place) (err
 	return err
 }
 
-// takeAway takes away the artifacts at a place or below it, and says how many those were.
-func (s *Server) takeAway(ctx context.Context, tenant string, p place) (n int, err error) {
+// takeAway takes away the artifacts at a place or below it, together with what else goes, and says
+// how many those were.
+func (s *Server) takeAway(ctx context.Context, tenant string, p place, with func(*store.Tx) error) (n int, err error) {
 	s.placing.Lock()
 	defer s.placing.Unlock()
 	var gone []artifact
@@ -229,11 +230,12 @@ func (s *Server) takeAway(ctx context.Context, tenant string, p place) (n int, e
 				return err
 			}
 		}
-		return nil
+		return with(tx)
 	})
 	if err != nil {
 		return 0, err
 	}
+	ctx = context.WithoutCancel(ctx) // nobody could let go of them later
 	for _, a := range gone {
 		err = errors.Join(err, s.cfg.Depot.Release(ctx, tenant, a.holder(p.run)))
 	}

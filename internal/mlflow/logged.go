@@ -291,11 +291,11 @@ func (s *Server) deleteLogged(ctx context.Context, who pavise.Principal, req ofL
 	if err := s.owned(ctx, who, req.ID); err != nil {
 		return nil, err
 	}
-	// First it is none any more: what is put meanwhile would stay for ever.
-	if err := s.exec(ctx, `DELETE FROM mlflow_logged WHERE tenant = ? AND id = ?`, who.Tenant, req.ID); err != nil {
-		return nil, err
-	}
-	gone, err := s.takeAway(ctx, who.Tenant, place{run: req.ID})
+	// Both at once: artifacts of one that is none would stay for ever.
+	gone, err := s.takeAway(ctx, who.Tenant, place{run: req.ID}, func(tx *store.Tx) error {
+		_, err := tx.Exec(`DELETE FROM mlflow_logged WHERE tenant = ? AND id = ?`, who.Tenant, req.ID)
+		return err
+	})
 	entry.Detail(logged{Path: req.ID, Files: gone})
 	return nothing{}, err
 }

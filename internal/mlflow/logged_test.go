@@ -1,10 +1,12 @@
 package mlflow
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/pavise/pavise/internal/store"
 	"github.com/pavise/pavise/internal/tracked"
@@ -124,6 +126,25 @@ func TestLoggedGone(t *testing.T) {
 	}
 }
 
+// TestLoggedGoesWhole has a logged model whose artifacts cannot go stay itself, so that whoever
+// made it can delete it again.
+func TestLoggedGoesWhole(t *testing.T) {
+	w := newWorld(t)
+	id := w.logged(t, "mia", "", map[string]string{"MLmodel": "x"})
+	do := func(statement string) {
+		t.Helper()
+		if err := w.exec(t.Context(), statement); err != nil {
+			t.Fatal(err)
+		}
+	}
+	do(`CREATE TRIGGER stay BEFORE DELETE ON mlflow_artifacts BEGIN SELECT RAISE(ABORT, 'no'); END`)
+	w.ask(t, "mia", "DELETE", "/mlflow/logged-models/"+id, "", 500)
+	w.ask(t, "mia", "GET", "/mlflow-artifacts/artifacts/logged/"+id+"/MLmodel", "", 200, "x")
+	do(`DROP TRIGGER stay`)
+	w.ask(t, "mia", "DELETE", "/mlflow/logged-models/"+id, "", 200)
+	w.ask(t, "mia", "GET", "/mlflow/logged-models/"+id, "", 404)
+}
+
 // TestLoggedBounds refuses what is odd, or too much.
 func TestLoggedBounds(t *testing.T) {
 	w := newWorld(t)
@@ -197,6 +218,24 @@ func TestRunsByPages(t *testing.T) {
 	if said := w.ask(t, "mia", "POST", "/mlflow/runs/search", `{"experiment_ids":["0"],"run_view_type":"DELETED_ONLY"}`, 200); said != "{}" {
 		t.Errorf("runs that were deleted: %s", said)
 	}
+}
+
+// TestSearchesWait has no more searches at once than there is memory for.
+func TestSearchesWait(t *testing.T) {
+	w := newWorld(t)
+	id := w.run(t, "mia", nil)
+	for range maxFinds {
+		w.finds <- struct{}{}
+	}
+	ctx, stop := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer stop()
+	if found, err := w.searchRuns(ctx, mia, searchRuns{Experiments: []text{"0"}}); err == nil {
+		t.Errorf("a search more than there may be found %+v", found)
+	}
+	for range maxFinds {
+		<-w.finds
+	}
+	w.ask(t, "mia", "POST", "/mlflow/runs/search", `{"experiment_ids":["0"]}`, 200, id)
 }
 
 // TestRunsFromBefore finds runs that were kept before searches were.

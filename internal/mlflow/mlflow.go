@@ -60,6 +60,7 @@ type Server struct {
 	end    func()                                // ends it
 	files  sync.WaitGroup                        // counts them
 	looks  chan struct{}                         // each of them has one meanwhile
+	finds  chan struct{}                         // each search of runs or logged models has one
 	newRun func() string                         // the id of the next run
 	look   func(tenant string, ref registry.Ref) // has the files of a version be looked at
 
@@ -76,6 +77,7 @@ type Server struct {
 // The bounds of what is under way.
 const (
 	maxFetches = 4  // versions whose files are brought here at once
+	maxFinds   = 4  // searches at once: each may hold hundreds of MiB
 	maxLoads   = 16 // artifacts that one caller sends or gets at once
 )
 
@@ -89,7 +91,7 @@ func Open(ctx context.Context, cfg Config) (*Server, error) {
 		return nil, err
 	}
 	life, end := context.WithCancel(context.WithoutCancel(ctx))
-	s := &Server{cfg: cfg, life: life, end: end, looks: make(chan struct{}, maxFetches), newRun: tracked.NewID, loads: map[pavise.Name]int{}}
+	s := &Server{cfg: cfg, life: life, end: end, looks: make(chan struct{}, maxFetches), finds: make(chan struct{}, maxFinds), newRun: tracked.NewID, loads: map[pavise.Name]int{}}
 	s.look = s.lookNow
 	return s, s.interrupted(ctx)
 }

@@ -101,6 +101,12 @@ func searchIn[T any](ctx context.Context, s *Server, who pavise.Principal, in tr
 		return nil, "", err
 	}
 	q.From, q.Most = c.from, c.most
+	select {
+	case s.finds <- struct{}{}:
+		defer func() { <-s.finds }()
+	case <-ctx.Done():
+		return nil, "", ctx.Err()
+	}
 	err = s.cfg.Store.View(ctx, func(tx *store.Tx) error {
 		var end, found int
 		all, end, found, err = in.Find(tx, who.Tenant, q)

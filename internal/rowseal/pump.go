@@ -35,9 +35,11 @@ func pump(ctx context.Context, workers int, next func(*chunk) error, hash func(*
 	defer running.Wait()
 	defer stop()
 	var failed error // of next; read once order is closed
+	var panicked any // in next; read then, too
 	running.Go(func() {
 		defer close(order)
 		defer close(work)
+		defer func() { panicked = recover() }()
 		for {
 			var c *chunk
 			if c, failed = pool.get(ctx); failed != nil {
@@ -55,22 +57,34 @@ func pump(ctx context.Context, workers int, next func(*chunk) error, hash func(*
 	for range workers {
 		running.Go(func() {
 			for c := range work {
-				hash(c)
-				close(c.done)
+				c.try(hash)
 			}
 		})
 	}
 	for c := range order {
-		<-c.done
+		if <-c.done; c.panicked != nil {
+			panic(c.panicked)
+		}
 		if err := take(c); err != nil {
 			return err
 		}
 		free <- c
 	}
+	if panicked != nil {
+		panic(panicked)
+	}
 	if failed == io.EOF {
 		return nil
 	}
 	return failed
+}
+
+// try does the work on a chunk. A panic is its caller's, who may know what to do about it: in this
+// goroutine it would end the process.
+func (c *chunk) try(hash func(*chunk)) {
+	defer close(c.done)
+	defer func() { c.panicked = recover() }()
+	hash(c)
 }
 
 // maxLent is how many bytes of chunks are worked on at a time before another one is filled: long
@@ -136,10 +150,12 @@ func pumpAlone(ctx context.Context, next func(*chunk) error, hash func(*chunk), 
 // spare has chunks that were used: one costs more than a small file.
 var spare = sync.Pool{New: func() any { return new(chunk) }}
 
-// Each calls do for the numbers below n, by so many workers, until one fails.
+// Each calls do for the numbers below n, by so many workers, until one fails. What panics does so in
+// the goroutine of the caller.
 func Each(ctx context.Context, workers, n int, do func(i int) error) error {
 	var at atomic.Int64
 	failures := make([]error, max(workers, 1))
+	panics := make([]any, len(failures))
 	var running sync.WaitGroup
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
@@ -157,10 +173,22 @@ func Each(ctx context.Context, workers, n int, do func(i int) error) error {
 		}
 	}
 	for worker := 1; worker < min(workers, n); worker++ {
-		running.Go(func() { work(worker) })
+		running.Go(func() {
+			defer func() {
+				if panics[worker] = recover(); panics[worker] != nil {
+					stop()
+				}
+			}()
+			work(worker)
+		})
 	}
 	work(0)
 	running.Wait()
+	for _, p := range panics {
+		if p != nil {
+			panic(p)
+		}
+	}
 	return worst(failures)
 }
 
@@ -208,7 +236,7 @@ func (r *blocker) next(c *chunk) error {
 
 // hashBlocks hashes each block as a leaf of RFC 6962. One byte is free before each.
 func (c *chunk) hashBlocks() {
-	c.digests = c.digests[:0]
+	c.digests, c.leaves = c.digests[:0], c.leaves[:0]
 	for at := 0; at < len(c.text); at += 1 + blockSize {
 		c.wait(c.text[at:min(at+1+blockSize, len(c.text))])
 	}

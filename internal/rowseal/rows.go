@@ -59,6 +59,8 @@ type chunk struct {
 	ends    []run
 	err     error // a *RowFault whose row is counted in the chunk
 	done    chan struct{}
+
+	panicked any // while it was worked on; read once it is done
 }
 
 // A cutter says where records end, and how many cells they have.
@@ -91,7 +93,7 @@ func (c *chunk) flush() {
 // hash cuts the chunk into rows and hashes them.
 func (c *chunk) hash() {
 	k := c.cutter
-	c.digests, c.ends, c.err = c.digests[:0], c.ends[:0], nil
+	c.digests, c.ends, c.err, c.leaves = c.digests[:0], c.ends[:0], nil, c.leaves[:0] // some wait where the work before panicked
 	quotes := k.csv && bytes.IndexByte(c.text, '"') >= 0
 	returns := k.csv && bytes.IndexByte(c.text, '\r') >= 0
 	for at := 0; at < len(c.text); {

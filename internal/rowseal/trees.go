@@ -115,7 +115,9 @@ func (p *places) root(ctx context.Context, workers int) (hash, error) {
 	for _, root := range pieces {
 		tree.Add(pieceLevel, root, nil)
 	}
-	err = p.leaves(whole*pieceGroups, n, func(h hash) { tree.Add(0, h, nil) })
+	if whole*pieceGroups < n { // else all are in pieces, of which the last group may be short
+		err = p.leaves(whole*pieceGroups, n, func(h hash) { tree.Add(0, h, nil) })
+	}
 	return tree.Root(), err
 }
 

@@ -166,7 +166,7 @@ func TestProofsGoOverTheWire(t *testing.T) {
 	if err := w.client(t, "analyst").Call(t.Context(), "dataset.prove", ask, &p); err != nil || !p.Member || p.Version != 1 {
 		t.Fatalf("%+v, %v", p, err)
 	}
-	if err := (&dataset.Proved{Root: p.Root, Member: true, Statement: p.Statement}).HoldTo(dataset.Row{Digest: leaf}); err != nil {
+	if err := (&dataset.Proved{Root: p.Root, Member: true, Places: []dataset.Place{{File: ".", Row: 2}}, Statement: p.Statement}).HoldTo(dataset.Row{Digest: leaf}); err != nil {
 		t.Error(err)
 	}
 	if err := w.client(t, "caller").Call(t.Context(), "dataset.prove", ask, nil); pavise.KindOf(err) != pavise.Denied {
