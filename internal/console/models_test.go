@@ -95,6 +95,11 @@ func TestModelPage(t *testing.T) {
 	if !strings.Contains(body, `href="/trail/11"`) || !strings.Contains(body, `href="/changes/c-al"`) {
 		t.Error("a step does not lead to its record, or to its change")
 	}
+	s.api.runs.Withheld = map[int]string{1: "quarantined"}
+	_, body = s.get("/registry/of?model=local/model/fraud")
+	if said := text(body); !strings.Contains(said, "gate 1 90 % Quarantined") || !strings.Contains(said, "gate 2 10 % As wanted") {
+		t.Errorf("a version that the registry bars is shown as wanted:\n%s", said)
+	}
 	resp, body = s.get("/registry/of?model=local/model/fraud/1")
 	checkHeaders(t, "/registry/of", resp, body)
 	said = text(body)

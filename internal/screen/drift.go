@@ -73,6 +73,12 @@ func said(v monitor.Verdict) string {
 const driftsShown = 5
 
 func printDrift(w io.Writer, s monitor.Shown) {
+	s.View.Features = 0 // in JSON the list of features has the name of their number
+	for _, f := range s.Features {
+		if f.Kind != "" {
+			s.View.Features++
+		}
+	}
 	printDriftView(w, s.View)
 	for _, p := range s.Versions {
 		own := ""
