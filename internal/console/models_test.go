@@ -104,8 +104,8 @@ func TestModelPage(t *testing.T) {
 	checkHeaders(t, "/registry/of", resp, body)
 	said = text(body)
 	for _, want := range []string{
-		"Live fraud version 1", "2, 2.0 KiB", "clean", "by release-key , key ab12", "payments cccccccc", "not known here", "pass sklearn AUC 0.97 auc 0.97 ben",
-		"fail of other files redteam copied in 500 rows", "model.onnx", "c-pub", "pavise model show fraud/1",
+		"Live fraud version 1", "2, 2.0 KiB", "clean", "by release-key , key ab12", "payments cccccccc", "not known here", "Evaluations Result Made with Says By pass sklearn AUC 0.97 auc 0.97 ben",
+		"Attacks on it Result Made with Says By fail of other files redteam copied in 500 rows", "model.onnx", "c-pub", "pavise model show fraud/1",
 	} {
 		if !strings.Contains(said, want) {
 			t.Errorf("the version's page does not say %q:\n%s", want, said)
