@@ -73,12 +73,7 @@ func said(v monitor.Verdict) string {
 const driftsShown = 5
 
 func printDrift(w io.Writer, s monitor.Shown) {
-	s.View.Features = 0 // in JSON the list of features has the name of their number
-	for _, f := range s.Features {
-		if f.Kind != "" {
-			s.View.Features++
-		}
-	}
+	s.View.Features = s.Held
 	printDriftView(w, s.View)
 	for _, p := range s.Versions {
 		own := ""
