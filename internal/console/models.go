@@ -256,6 +256,9 @@ func (c *Console) places(r *http.Request, s *visitor, body *modelPage) {
 			}
 			one := item
 			one.Version = strconv.Itoa(held.Version)
+			if state, barred := v.Withheld[held.Version]; barred && item.State != story.Deny {
+				one.State, one.Word = story.Deny, stateWord(registry.State(state))
+			}
 			if spot.Beside != nil {
 				one.Share = shareOf(&spot, held == spot.Beside)
 			}

@@ -95,12 +95,17 @@ func TestModelPage(t *testing.T) {
 	if !strings.Contains(body, `href="/trail/11"`) || !strings.Contains(body, `href="/changes/c-al"`) {
 		t.Error("a step does not lead to its record, or to its change")
 	}
+	s.api.runs.Withheld = map[int]string{1: "quarantined"}
+	_, body = s.get("/registry/of?model=local/model/fraud")
+	if said := text(body); !strings.Contains(said, "gate 1 90 % Quarantined") || !strings.Contains(said, "gate 2 10 % As wanted") {
+		t.Errorf("a version that the registry bars is shown as wanted:\n%s", said)
+	}
 	resp, body = s.get("/registry/of?model=local/model/fraud/1")
 	checkHeaders(t, "/registry/of", resp, body)
 	said = text(body)
 	for _, want := range []string{
-		"Live fraud version 1", "2, 2.0 KiB", "clean", "by release-key , key ab12", "payments cccccccc", "not known here", "pass sklearn AUC 0.97 auc 0.97 ben",
-		"fail of other files redteam copied in 500 rows", "model.onnx", "c-pub", "pavise model show fraud/1",
+		"Live fraud version 1", "2, 2.0 KiB", "clean", "by release-key , key ab12", "payments cccccccc", "not known here", "Evaluations Result Made with Says By pass sklearn AUC 0.97 auc 0.97 ben",
+		"Attacks on it Result Made with Says By fail of other files redteam copied in 500 rows", "model.onnx", "c-pub", "pavise model show fraud/1",
 	} {
 		if !strings.Contains(said, want) {
 			t.Errorf("the version's page does not say %q:\n%s", want, said)

@@ -22,7 +22,28 @@ func (d *Deployments) List(ctx context.Context, who pavise.Principal) (list List
 		}
 		return err
 	})
+	for i := range list.Deployments {
+		d.withhold(ctx, &list.Deployments[i])
+	}
 	return list, err
+}
+
+// withhold says which versions of a deployment the registry bars, and that it is not well with
+// one. What the registry cannot say is left out.
+func (d *Deployments) withhold(ctx context.Context, v *View) {
+	for _, h := range v.held() {
+		known, err := d.cfg.Versions.Resolve(ctx, v.Model(), h.Version)
+		if err != nil || !barred(known) {
+			continue
+		}
+		if v.Withheld == nil {
+			v.Withheld = map[int]string{}
+		}
+		v.Withheld[h.Version] = known.State
+	}
+	if v.Withheld != nil && v.Stage != StageAlarm {
+		v.Stage = StageDegraded
+	}
 }
 
 // Show shows a deployment: the verb deploy.show. The error is of kind NotFound.
@@ -46,12 +67,13 @@ func (d *Deployments) view(ctx context.Context, name pavise.Name) (v View, err e
 	return v, err
 }
 
-// shown is a deployment with what gateways say.
+// shown is a deployment with what the registry and gateways say.
 func (d *Deployments) shown(ctx context.Context, name pavise.Name) (v View, err error) {
 	places := map[pavise.Name]*Place{}
 	if v, err = d.view(ctx, name); err != nil {
 		return v, err
 	}
+	d.withhold(ctx, &v)
 	err = d.cfg.Store.View(ctx, func(tx *store.Tx) error {
 		for _, s := range v.Spots {
 			if p, err := place(tx, s.Target); err == nil { // or it was removed

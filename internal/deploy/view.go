@@ -95,7 +95,7 @@ const (
 	StageRolling  Stage = "rolling"  // some target does not have what is wanted yet
 	StageCanary   Stage = "canary"   // every one has, and a version has a share of the calls, or hears them
 	StageLive     Stage = "live"     // every one has
-	StageDegraded Stage = "degraded" // a target is in trouble
+	StageDegraded Stage = "degraded" // a target is in trouble, or the registry bars what is to run
 	StageAlarm    Stage = "alarm"    // something ran that nobody approved
 	StageStopped  Stage = "stopped"  // nothing is to run
 )
@@ -169,6 +169,9 @@ type View struct {
 	Deployment
 	Stage Stage `json:"stage"`
 	Ready int   `json:"ready"` // so many targets have what is wanted
+	// Withheld are the versions that are to run and that the registry bars by now, with the
+	// states that it says: they were not taken back yet.
+	Withheld map[int]string `json:"withheld,omitempty"`
 	// Gateways is what each gateway of a fleet last said that it asks; a list of deployments
 	// leaves it out.
 	Gateways []Part `json:"gateways,omitempty"`

@@ -146,10 +146,19 @@ func TestLetOutOfQuarantine(t *testing.T) {
 		time.Sleep(10 * time.Minute)
 		synctest.Wait()
 		w.wantWords(t)
+		if v := w.now(t); v.Stage != StageDegraded || v.Withheld[1] != "quarantined" {
+			t.Errorf("what is in quarantine and runs is shown as %s: %v", v.Stage, v.Withheld)
+		}
+		if list, err := w.List(t.Context(), ana); err != nil || len(list.Deployments) != 1 || list.Deployments[0].Stage != StageDegraded {
+			t.Errorf("%+v, %v", list, err)
+		}
 		w.reg.edit(1, func(v *Version) { v.State = "published" })
 		time.Sleep(10 * time.Minute)
 		synctest.Wait()
 		w.wantWords(t, "1 live")
+		if v := w.now(t); v.Stage != StageLive || v.Withheld != nil {
+			t.Errorf("once it was let out, it is shown as %s: %v", v.Stage, v.Withheld)
+		}
 	})
 }
 

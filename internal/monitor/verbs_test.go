@@ -340,8 +340,8 @@ func TestShow(t *testing.T) {
 		if last := s.Past[len(s.Past)-1]; last.Inputs.Moved != 1 || last.Inputs.Feature != "b" || last.Rows != 640 {
 			t.Errorf("%+v", last)
 		}
-		if names := len(s.Features); names != 3+1+2+2 {
-			t.Errorf("%d features", names)
+		if names := len(s.Features); names != 3+1+2+2 || s.Held != names {
+			t.Errorf("%d features, and %d are held to the baseline", names, s.Held)
 		}
 		if _, err := w.Show(t.Context(), ana, pavise.Name{Tenant: "local", Kind: "model", ID: "other"}); pavise.KindOf(err) != pavise.NotFound {
 			t.Errorf("a model that nobody asked: %v", err)

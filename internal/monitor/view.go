@@ -52,8 +52,9 @@ type Shown struct {
 	Window   string        `json:"window"`           // how long the shortest is
 	Serial   uint64        `json:"serial,omitempty"` // of the signed book that says which version is held to what
 	Versions []book.Page   `json:"versions"`         // its pages, the one put last last
-	Features []FeatureView `json:"features"`
-	Past     []Window      `json:"past"` // the shortest windows, the newest last
+	Held     int           `json:"held"`             // so many features are held to the baseline: in JSON the list of them hides View's number
+	Features []FeatureView `json:"features"`         // none after a start, until something is asked
+	Past     []Window      `json:"past"`             // the shortest windows, the newest last
 }
 
 // A FeatureView is a feature with what windows found of it.
@@ -122,6 +123,7 @@ func (m *Monitor) view(w *watched) View {
 // shown shows all of a model. m.mu is held.
 func (m *Monitor) shown(w *watched) Shown {
 	s := Shown{View: m.view(w), Window: m.cfg.Window.String(), Versions: []book.Page{}, Features: []FeatureView{}, Past: append([]Window{}, w.past...)}
+	s.Held = s.View.Features
 	if w.book != nil {
 		s.Serial, s.Versions = w.book.Serial, slices.Clone(w.book.Pages)
 	}

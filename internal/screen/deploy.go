@@ -82,6 +82,9 @@ func printDeployment(w io.Writer, v deploy.View) {
 	if a := v.Alarm; a != nil {
 		fmt.Fprintf(w, "  %s ran %s, which nobody approved, %s, last seen %s: an approved release ends the alarm\n", a.Target.ID, strings.Map(shown, a.Ran), Count(a.Times, "time"), at(a.At))
 	}
+	for _, n := range slices.Sorted(maps.Keys(v.Withheld)) {
+		fmt.Fprintf(w, "  version %d is %s, and was not taken back yet\n", n, strings.Map(shown, v.Withheld[n]))
+	}
 	for i := range v.Spots {
 		fmt.Fprintf(w, "%s\n", v.Spots[i].Target.ID)
 		printSpot(w, &v.Spots[i])

@@ -73,6 +73,7 @@ func said(v monitor.Verdict) string {
 const driftsShown = 5
 
 func printDrift(w io.Writer, s monitor.Shown) {
+	s.View.Features = s.Held
 	printDriftView(w, s.View)
 	for _, p := range s.Versions {
 		own := ""

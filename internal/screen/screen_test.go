@@ -11,9 +11,11 @@ import (
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/archive"
 	"github.com/pavise/pavise/internal/deploy"
+	"github.com/pavise/pavise/internal/drift"
 	"github.com/pavise/pavise/internal/evidence"
 	"github.com/pavise/pavise/internal/firewall"
 	"github.com/pavise/pavise/internal/guard"
+	"github.com/pavise/pavise/internal/monitor"
 	"github.com/pavise/pavise/internal/record"
 	"github.com/pavise/pavise/internal/route"
 	"github.com/pavise/pavise/internal/verbs"
@@ -222,5 +224,33 @@ func TestPrintGateways(t *testing.T) {
 	}
 	if strings.Contains(fn, "gateway") || strings.Contains(gws, "\x1b") {
 		t.Errorf("%q", out.String())
+	}
+}
+
+// TestDriftCountsFeatures: what is shown says how many features are held to the baseline, though
+// in the answer their list has the name of the number.
+func TestDriftCountsFeatures(t *testing.T) {
+	text, err := json.Marshal(monitor.Shown{
+		View: monitor.View{Features: 2, Baseline: "sha256:1234"},
+		Held: 2, Features: []monitor.FeatureView{{Name: "a", Kind: drift.Number}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out strings.Builder
+	if _, err := Answer(&out, io.Discard, "drift.show", nil, text); err != nil || !strings.Contains(out.String(), "sha256:1234, 2 features\n") {
+		t.Errorf("%v:\n%s", err, out.String())
+	}
+}
+
+// TestPrintWithheld says that a version is to run and barred by the registry.
+func TestPrintWithheld(t *testing.T) {
+	var out bytes.Buffer
+	printDeployment(&out, deploy.View{
+		Deployment: deploy.Deployment{Name: pavise.Name{Tenant: "acme", Kind: deploy.Kind, ID: "fraud"}},
+		Stage:      deploy.StageDegraded, Withheld: map[int]string{3: "quarantined"},
+	})
+	if !strings.Contains(out.String(), "fraud is degraded") || !strings.Contains(out.String(), "version 3 is quarantined, and was not taken back yet") {
+		t.Errorf("%s", out.String())
 	}
 }
