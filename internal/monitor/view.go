@@ -148,7 +148,7 @@ func (m *Monitor) shown(w *watched) Shown {
 			f.Kind = b.held[i].kind
 			is := w.windows[long].total(i, 0)
 			is.Add(new(w.windows[short].total(i, 0)))
-			f.Labels, f.Was, f.Is = b.held[i].picture(&is)
+			f.Labels, f.Was, f.Is = b.held[i].Picture(b.held[i].bins, &is)
 		}
 		s.Features = append(s.Features, f)
 	}
@@ -177,33 +177,6 @@ func (m *Monitor) length(scale int) string {
 		text = whole + "h"
 	}
 	return text
-}
-
-// picture is the shares of the baseline and of now, in at most 16 steps; of categories the most
-// frequent, all others that the baseline had, and those that it never had.
-func (r *ruler) picture(is *drift.Histogram) (labels []string, was, now []float64) {
-	const steps = 16
-	bins := r.bins
-	if r.Categories != nil {
-		bins = min(len(r.Categories.Names), steps)
-		labels = append(append(labels, r.Categories.Names[:bins]...), "others", "never seen")
-	}
-	share := func(h *drift.Histogram) []float64 {
-		all := float64(max(h.Held(), 1))
-		list := make([]float64, min(bins, steps))
-		for bin := range bins {
-			list[bin*len(list)/bins] += float64(h.Bins[bin]) / all
-		}
-		if r.Categories == nil {
-			return list
-		}
-		others := 0.0
-		for _, n := range h.Bins[bins : drift.MaxBins-1] {
-			others += float64(n) / all
-		}
-		return append(list, others, float64(h.Bins[drift.MaxBins-1])/all)
-	}
-	return labels, share(r.Base), share(is)
 }
 
 // A Bad is a version that is confirmed to be bad, and of which nobody said otherwise.
