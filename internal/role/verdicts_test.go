@@ -139,7 +139,12 @@ func TestGatewayThatLies(t *testing.T) {
 		return live.Is
 	}
 	p.deployed(t, variant("one"), variant("two"), variant("three"))
-	three := answers()
+	three := fmt.Sprintf("sha256:%x", sha256.Sum256(variant("three")))
+	for end := time.Now().Add(20 * time.Second); answers() != three; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("it is answered by %s", answers())
+		}
+	}
 	says(fleet.Bad{Model: sampled, Version: "sha256:what does not answer"})
 	says(fleet.Bad{Model: sampled, Version: three})
 	if got := p.found(t, 1)[0]; !strings.Contains(got, "gateway gw-9 finds") || !strings.Contains(got, "rolled back") {
