@@ -24,6 +24,7 @@ import (
 	"github.com/pavise/pavise/internal/config"
 	"github.com/pavise/pavise/internal/fleet"
 	"github.com/pavise/pavise/internal/installation"
+	"github.com/pavise/pavise/internal/porttest"
 	"github.com/pavise/pavise/internal/role"
 	"github.com/pavise/pavise/internal/route"
 	"github.com/pavise/pavise/internal/verbs"
@@ -96,7 +97,7 @@ func (pl *place) buildPavise(ctx context.Context) (string, error) {
 
 // up starts pavise up, with the models behind its firewall.
 func (pl *place) up(ctx context.Context, binary string, by *issuer) (*proxy, error) {
-	port, err := freePort()
+	port, err := porttest.Free()
 	if err != nil {
 		return nil, err
 	}
@@ -175,7 +176,7 @@ func (pl *place) gateway(ctx context.Context, p *proxy, binary, server, invitati
 	if err != nil {
 		return err
 	}
-	health, err := freePort()
+	health, err := porttest.Free()
 	if err != nil {
 		return err
 	}

@@ -18,6 +18,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/pavise/pavise/internal/porttest"
 )
 
 // A place is what everybody who is measured is put into: a directory, a model server
@@ -103,10 +105,10 @@ func (pl *place) certificate() error {
 
 // ports returns two free ones and their addresses.
 func ports() (plain, secure int, addr, tls string, err error) {
-	if plain, err = freePort(); err != nil {
+	if plain, err = porttest.Free(); err != nil {
 		return
 	}
-	if secure, err = freePort(); err != nil {
+	if secure, err = porttest.Free(); err != nil {
 		return
 	}
 	return plain, secure, fmt.Sprintf("127.0.0.1:%d", plain), fmt.Sprintf("127.0.0.1:%d", secure), nil
@@ -307,7 +309,7 @@ func (pl *place) portkey(ctx context.Context) (*proxy, error) {
 			return nil, fmt.Errorf("%w: Portkey cannot be installed: %v %.300s", errNotHere, err, out)
 		}
 	}
-	port, err := freePort()
+	port, err := porttest.Free()
 	if err != nil {
 		return nil, err
 	}

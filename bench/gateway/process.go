@@ -214,16 +214,6 @@ func under(ctx context.Context, p *process, j job, between func(word string)) (w
 	return w, cmd.Wait()
 }
 
-// freePort is a port of loopback that nobody listens on now.
-func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port, nil
-}
-
 // listening waits until somebody listens on an address.
 func listening(p *process, addr string) error {
 	for deadline := time.Now().Add(60 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {

@@ -18,6 +18,7 @@ import (
 
 	"github.com/pavise/pavise/internal/audit"
 	"github.com/pavise/pavise/internal/ledger"
+	"github.com/pavise/pavise/internal/porttest"
 	"github.com/pavise/pavise/internal/proof"
 	"github.com/pavise/pavise/internal/witness"
 )
@@ -83,7 +84,7 @@ func litewitness(t *testing.T, bin string, logKey *proof.Key) []byte {
 	}
 	dir := t.TempDir()
 	fingerprint := sshAgent(t, filepath.Join(dir, "agent"), private)
-	db, address := filepath.Join(dir, "db"), freeAddress(t)
+	db, address := filepath.Join(dir, "db"), porttest.Address()
 	for _, args := range [][]string{
 		{"add-log", "-db", db, "-origin", logKey.Name()},
 		{"add-key", "-db", db, "-origin", logKey.Name(), "-key", logKey.String()},
@@ -125,15 +126,4 @@ func sshAgent(t *testing.T, path string, private ed25519.PrivateKey) string {
 	}()
 	sum := sha256.Sum256(private.Public().(ed25519.PublicKey))
 	return hex.EncodeToString(sum[:])
-}
-
-// freeAddress is one that nobody listens on.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }

@@ -3,8 +3,8 @@ package main
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -19,6 +19,7 @@ import (
 	"github.com/pavise/pavise/internal/change"
 	"github.com/pavise/pavise/internal/config"
 	"github.com/pavise/pavise/internal/fleet"
+	"github.com/pavise/pavise/internal/porttest"
 	"github.com/pavise/pavise/internal/record"
 	"github.com/pavise/pavise/internal/role"
 	"github.com/pavise/pavise/internal/screen"
@@ -175,13 +176,11 @@ func (r *fleetReader) prepare(t *testing.T) {
 // here is a free port that stands for one of the README's.
 func (r *fleetReader) here(t *testing.T, port string) string {
 	if r.ports[port] == "" {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+		free, err := porttest.Free()
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, free, _ := net.SplitHostPort(l.Addr().String())
-		r.ports[port] = ":" + free
-		l.Close()
+		r.ports[port] = fmt.Sprintf(":%d", free)
 	}
 	return r.ports[port]
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -11,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pavise/pavise/internal/porttest"
 	"github.com/pavise/pavise/internal/route"
 )
 
@@ -57,7 +57,10 @@ func mlserver(t *testing.T, python string) (rest, grpc string) {
 	}
 	ports := map[string]int{}
 	for _, use := range []string{"http_port", "grpc_port", "metrics_port"} {
-		ports[use] = unusedPort(t)
+		var err error
+		if ports[use], err = porttest.Free(); err != nil {
+			t.Fatal(err)
+		}
 	}
 	settings := fmt.Sprintf(`{"host": "127.0.0.1", "http_port": %d, "grpc_port": %d, "metrics_port": %d, "parallel_workers": 0, "debug": false}`, ports["http_port"], ports["grpc_port"], ports["metrics_port"])
 	if err := os.WriteFile(filepath.Join(dir, "settings.json"), []byte(settings), 0o600); err != nil {
@@ -88,15 +91,4 @@ func mlserver(t *testing.T, python string) (rest, grpc string) {
 	<-ended
 	t.Fatalf("MLServer was not ready in time:\n%s", said.String())
 	return "", ""
-}
-
-// unusedPort is a port of loopback that nobody listens on now.
-func unusedPort(t *testing.T) int {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
 }

@@ -26,6 +26,7 @@ import (
 
 	"github.com/pavise/pavise/internal/api"
 	"github.com/pavise/pavise/internal/issuer"
+	"github.com/pavise/pavise/internal/porttest"
 	"github.com/pavise/pavise/internal/route"
 	"github.com/pavise/pavise/internal/tensor"
 	"github.com/pavise/pavise/internal/tensor/oipgrpc"
@@ -123,7 +124,7 @@ func TestSoak(t *testing.T) {
 // startSoak starts a pavise with the models that are asked.
 func startSoak(t *testing.T) *soak {
 	t.Helper()
-	health := fmt.Sprintf("127.0.0.1:%d", unusedPort(t))
+	health := porttest.Address()
 	s := &soak{storm: &storm{policies: map[string]int{}}, health: health}
 	s.process = start(t, t.TempDir()+"/data", "--person", "another", "--health", health)
 	s.begin(t, s.process)

@@ -23,6 +23,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/porttest"
 )
 
 // A bus is a nats-server with JetStream.
@@ -309,7 +310,7 @@ func TestMedallion(t *testing.T) {
 		},
 	})
 	config := file("config.json", m{"backend": m{"module": "medallion.backends.memory_backend", "module_class": "MemoryBackend", "filename": data}, "users": m{"olga": "hunter2"}, "taxii": m{"max_page_size": 10, "interop_requirements": false}})
-	port := freePort(t)
+	_, port, _ := net.SplitHostPort(porttest.Address())
 	cmd := exec.Command(program, "--host", "127.0.0.1", "--port", port, config)
 	var said bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &said, &said
@@ -340,15 +341,4 @@ func TestMedallion(t *testing.T) {
 		t.Errorf("the gate has %v in %d batches\n%s", got, len(w.gate.took), said.Bytes())
 	}
 	w.wantFound("")
-}
-
-func freePort(t testing.TB) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	_, port, _ := net.SplitHostPort(l.Addr().String())
-	return port
 }

@@ -9,9 +9,7 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/cookiejar"
@@ -32,6 +30,7 @@ import (
 	"github.com/pavise/pavise/internal/fleet"
 	"github.com/pavise/pavise/internal/identity/identitytest"
 	"github.com/pavise/pavise/internal/issuer"
+	"github.com/pavise/pavise/internal/porttest"
 	"github.com/pavise/pavise/internal/proof"
 	"github.com/pavise/pavise/internal/record"
 	"github.com/pavise/pavise/internal/seal"
@@ -80,22 +79,6 @@ type party struct {
 	cats    *http.Client // speaks as cat, an analyst, to every member
 }
 
-// freePort returns an address on which nobody listens at this moment. It lies below the
-// ports that systems give to whoever wants any, or a test beside this one would be given
-// it meanwhile.
-func freePort(t *testing.T) string {
-	t.Helper()
-	for range 100 {
-		address := fmt.Sprintf("127.0.0.1:%d", 12_000+rand.IntN(20_000))
-		if l, err := net.Listen("tcp", address); err == nil {
-			l.Close()
-			return address
-		}
-	}
-	t.Fatal("of a hundred ports none is free")
-	return ""
-}
-
 // begin starts a control plane with two operators and the sample model.
 func begin(t *testing.T) *party {
 	t.Helper()
@@ -104,7 +87,7 @@ func begin(t *testing.T) *party {
 		t.Fatal(err)
 	}
 	cfg := ServeConfig{Now: time.Now, Say: func(word string, err error) { t.Logf("serve: %s: %v", word, err) }, Serve: config.Serve{
-		Data: t.TempDir(), Tenant: "acme", TrustDomain: "acme.example", Listen: freePort(t), Fleet: freePort(t), Names: []string{"localhost", "127.0.0.1"}, Grace: time.Hour,
+		Data: t.TempDir(), Tenant: "acme", TrustDomain: "acme.example", Listen: porttest.Address(), Fleet: porttest.Address(), Names: []string{"localhost", "127.0.0.1"}, Grace: time.Hour,
 		Bootstrap: &config.Bootstrap{
 			People: []config.Person{{ID: "ana", Roles: []string{"operator"}}, {ID: "bob", Roles: []string{"operator"}}, {ID: "cat", Roles: []string{"analyst"}}},
 			Routes: []config.Route{{Name: "acme/model/" + Sample, ONNX: model}},

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/pavise/pavise/internal/config"
+	"github.com/pavise/pavise/internal/porttest"
 )
 
 // TestServeFetchesKeys has a control plane fetch an issuer's keys although nobody calls:
@@ -30,7 +31,7 @@ func TestServeFetchesKeys(t *testing.T) {
 		t.Fatal(err)
 	}
 	s, err := NewServe(t.Context(), ServeConfig{Now: time.Now, Serve: config.Serve{
-		Data: t.TempDir(), Tenant: "acme", TrustDomain: "acme.example", Listen: freePort(t), Fleet: freePort(t), Names: []string{"localhost"}, Grace: time.Hour, Issuers: []string{file},
+		Data: t.TempDir(), Tenant: "acme", TrustDomain: "acme.example", Listen: porttest.Address(), Fleet: porttest.Address(), Names: []string{"localhost"}, Grace: time.Hour, Issuers: []string{file},
 	}})
 	if err != nil {
 		t.Fatal(err)

@@ -10,6 +10,7 @@ import (
 	"github.com/pavise/pavise/internal/config"
 	"github.com/pavise/pavise/internal/fleet"
 	"github.com/pavise/pavise/internal/issuer"
+	"github.com/pavise/pavise/internal/porttest"
 	"github.com/pavise/pavise/internal/verbs"
 )
 
@@ -73,7 +74,7 @@ func TestReinvite(t *testing.T) {
 // installation began.
 func TestReinviteWhoNeverJoined(t *testing.T) {
 	cfg := ServeConfig{Now: time.Now, Serve: config.Serve{
-		Data: t.TempDir(), Tenant: "acme", TrustDomain: "acme.example", Listen: freePort(t), Fleet: freePort(t), Names: []string{"localhost"}, Grace: time.Hour,
+		Data: t.TempDir(), Tenant: "acme", TrustDomain: "acme.example", Listen: porttest.Address(), Fleet: porttest.Address(), Names: []string{"localhost"}, Grace: time.Hour,
 		Bootstrap: &config.Bootstrap{People: []config.Person{{ID: "ana", Roles: []string{"operator"}}}},
 	}}
 	p := &party{cfg: cfg}

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/pavise/pavise/internal/porttest"
 )
 
 // nginxConfig is a server that misbehaves as nginx can be told to. %[1]s is a
@@ -51,12 +53,7 @@ func nginx(t *testing.T) (url string) {
 	if err != nil {
 		t.Skip("there is no nginx: name one in PAVISE_NGINX")
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	at := l.Addr().String()
-	l.Close()
+	at := porttest.Address()
 	dir := t.TempDir()
 	config := filepath.Join(dir, "nginx.conf")
 	text := fmt.Sprintf(nginxConfig, dir, at, strings.Repeat("a", 3000)+`" always; add_header B "`+strings.Repeat("b", 3000))
