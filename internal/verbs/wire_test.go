@@ -60,7 +60,8 @@ func TestHostileBodies(t *testing.T) {
 	}
 }
 
-// TestLargeModel is one that would not fit another verb's limit.
+// TestLargeModel is one that would not fit another verb's limit: put, and then released, which takes
+// somebody else's approval.
 func TestLargeModel(t *testing.T) {
 	w := newWorld(t)
 	model := networkOf(1024, 1024)
@@ -71,6 +72,8 @@ func TestLargeModel(t *testing.T) {
 	if err := w.client(t, "operator").Call(t.Context(), "route.put", request, nil); err != nil {
 		t.Fatal(err)
 	}
+	other := append(bytes.Clone(model), 6<<3|2, 5, 'o', 't', 'h', 'e', 'r')
+	w.done(t, "route.release", ReleaseRequest{ReleaseSpec: route.ReleaseSpec{Name: request.Name, ONNX: other}})
 	resp, p := post(t, w.client(t, "operator"), "route.put", `{"name":"local/model/a","upstream":"`+strings.Repeat("x", maxModel)+`"}`)
 	if resp.StatusCode != http.StatusRequestEntityTooLarge {
 		t.Errorf("%d bytes: %d %.200q", maxModel, resp.StatusCode, p.Detail)
