@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/pavise/pavise"
-	threatdetector "github.com/pavise/pavise/examples/threat-detector"
 	"github.com/pavise/pavise/internal/api"
 	"github.com/pavise/pavise/internal/change"
 	"github.com/pavise/pavise/internal/config"
@@ -37,12 +36,13 @@ type benchFleet struct {
 	gateways []*role.Gateway
 }
 
-// newFleet starts everything in a directory. It returns what it has started also when
-// something fails.
-func newFleet(ctx context.Context, dir string) (*benchFleet, error) {
+// newFleet starts everything in a directory, with a model under the sample's name. The first gateway
+// watches for drift as it is told; nil: as usual. It returns what it has started also when something
+// fails.
+func newFleet(ctx context.Context, dir string, onnx []byte, drift *config.Drift) (*benchFleet, error) {
 	f := &benchFleet{dir: dir}
 	model := filepath.Join(dir, "model.onnx")
-	if err := os.WriteFile(model, threatdetector.Model(), 0o600); err != nil {
+	if err := os.WriteFile(model, onnx, 0o600); err != nil {
 		return f, err
 	}
 	s, err := role.NewServe(ctx, role.ServeConfig{Now: time.Now, Say: say, Serve: config.Serve{
@@ -63,7 +63,7 @@ func newFleet(ctx context.Context, dir string) (*benchFleet, error) {
 		}
 		*client = id.Client()
 	}
-	return f, errors.Join(f.startGateways(ctx, s.FleetURL()), f.call(ctx))
+	return f, errors.Join(f.startGateways(ctx, s.FleetURL(), drift), f.call(ctx))
 }
 
 func (f *benchFleet) path(name string) string { return filepath.Join(f.dir, name) }
@@ -83,14 +83,17 @@ func (f *benchFleet) start(ctx context.Context, h house) {
 // wait returns when everything has stopped.
 func (f *benchFleet) wait() { f.running.Wait() }
 
-func (f *benchFleet) startGateways(ctx context.Context, server string) error {
-	for _, id := range []string{"gw-1", "gw-2"} {
+func (f *benchFleet) startGateways(ctx context.Context, server string, drift *config.Drift) error {
+	for i, id := range []string{"gw-1", "gw-2"} {
+		if i > 0 {
+			drift = nil
+		}
 		line, err := f.invite(ctx, verbs.InviteRequest{ID: id, DNS: []string{"localhost"}})
 		if err != nil {
 			return err
 		}
 		g, err := role.NewGateway(ctx, role.GatewayConfig{Now: time.Now, Say: say, Invitation: line, Gateway: config.Gateway{
-			Data: f.path(id), Server: server, Listen: "127.0.0.1:0", Health: "127.0.0.1:0", Names: []string{"localhost"}, Grace: time.Hour,
+			Data: f.path(id), Server: server, Listen: "127.0.0.1:0", Health: "127.0.0.1:0", Names: []string{"localhost"}, Grace: time.Hour, Drift: drift,
 		}})
 		if err != nil {
 			return err

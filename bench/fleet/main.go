@@ -3,9 +3,13 @@
 // it forbids. A control plane and two gateways run in this process, on loopback, as pavise
 // serve and pavise gateway do, with mutual TLS and with everything on disk.
 //
+// With --backs it measures instead how long it takes, once a gateway has confirmed that a version is
+// bad, until the version before answers at that gateway, and at the other one.
+//
 // Run it from the bench directory:
 //
 //	go run ./fleet [--changes 20] [--write]
+//	go run ./fleet --backs 20 [--mib 31] [--write]
 package main
 
 import (
@@ -18,6 +22,7 @@ import (
 	"time"
 
 	"github.com/pavise/pavise/bench/result"
+	threatdetector "github.com/pavise/pavise/examples/threat-detector"
 )
 
 // goal is how long a change may take to hold everywhere.
@@ -27,19 +32,33 @@ func main() { result.Main("fleet", run) }
 
 func run(ctx context.Context) (err error) {
 	changes := flag.Int("changes", 20, "how many changes of policy are approved")
+	backs := flag.Int("backs", 0, "how many bad versions are taken back, each in a fleet of its own, instead")
+	mib := flag.Int("mib", 0, "how large each version is beside its few weights, in MiB")
 	write := flag.Bool("write", false, "put the result into "+result.File)
 	flag.Parse()
-	if *changes < 1 {
-		return fmt.Errorf("--changes: %d is none", *changes)
+	if *changes < 1 || *backs < 0 || *mib < 0 {
+		return fmt.Errorf("--changes %d, --backs %d, --mib %d: they are numbers of something", *changes, *backs, *mib)
 	}
 	conditions := result.Observe(".")
+	if *backs > 0 {
+		all, err := measureBacks(ctx, *backs, *mib)
+		if err != nil {
+			return err
+		}
+		text := reportBacks(all, *mib, conditions.String())
+		fmt.Print(text)
+		if *write {
+			err = result.Write(result.File, "back", text)
+		}
+		return err
+	}
 	dir, err := os.MkdirTemp("", "bench-fleet-")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(dir)
 	ctx, stop := context.WithCancel(ctx)
-	f, err := newFleet(ctx, dir)
+	f, err := newFleet(ctx, dir, threatdetector.Model(), nil)
 	if err == nil {
 		var took []time.Duration
 		if took, err = f.measure(ctx, *changes); err == nil {

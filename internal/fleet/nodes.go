@@ -36,7 +36,7 @@ const (
 	MaxLogs   = 16        // logs that one machine may have begun
 
 	maxLogKeys = 4                // keys of a machine's log
-	leastPause = time.Second      // between two reports of a machine: each may be a record
+	leastPause = time.Second      // between two reports of a machine, and two early ones: each may be a record
 	awayAfter  = 20 * time.Second // without a word a machine is away
 )
 
@@ -76,13 +76,14 @@ type Nodes struct {
 
 	mu    sync.Mutex // guards what follows
 	known map[string]*verbs.NodeState
-	came  map[string]time.Time // when each reported last, since the start
+	came  map[string]time.Time // when each reported last, since the start, but for early reports
+	early map[string]time.Time // when each last did that a version is bad which it had not said before
 	watch map[string]Report    // the newest report, by id
 }
 
 // OpenNodes reads what machines said before the last stop.
 func OpenNodes(ctx context.Context, db *store.DB, now func() time.Time, note func(context.Context, string, string, any) error) (*Nodes, error) {
-	n := &Nodes{db: db, now: now, note: note, known: map[string]*verbs.NodeState{}, came: map[string]time.Time{}, watch: map[string]Report{}}
+	n := &Nodes{db: db, now: now, note: note, known: map[string]*verbs.NodeState{}, came: map[string]time.Time{}, early: map[string]time.Time{}, watch: map[string]Report{}}
 	if err := db.Migrate(ctx, "role", nodeSteps); err != nil {
 		return nil, err
 	}
@@ -110,17 +111,22 @@ func OpenNodes(ctx context.Context, db *store.DB, now func() time.Time, note fun
 	})
 }
 
-// Take keeps a report, and records what changed by it.
+// Take keeps a report, and records what changed by it. One that finds a version bad is not refused for
+// the one before it: nobody is to wait for that. So there may be two in a second.
 func (n *Nodes) Take(ctx context.Context, id string, r Report) error {
 	now := n.now().UTC().Truncate(time.Second)
 	next := verbs.NodeState{ID: id, Role: r.Role, Version: r.Version, Serial: r.Bundle.Serial, Records: r.Records, Seen: now, Stale: r.Stale, Trouble: r.Bundle.Trouble}
 	n.mu.Lock()
 	was := n.known[id]
-	if at, before := n.came[id]; before && n.now().Sub(at).Abs() < leastPause {
+	last := n.came
+	if slices.ContainsFunc(r.Bad, func(b Bad) bool { return !slices.Contains(n.watch[id].Bad, b) }) {
+		last = n.early
+	}
+	if at, before := last[id]; before && n.now().Sub(at).Abs() < leastPause {
 		n.mu.Unlock()
 		return &pavise.Error{Kind: pavise.Throttled, Msg: "machine " + id + " reports more than once a second", Hint: "wait a few seconds"}
 	}
-	n.came[id] = n.now()
+	last[id] = n.now()
 	news := was == nil || was.Role != next.Role || was.Version != next.Version || was.Serial != next.Serial || was.Stale != next.Stale || was.Away || !SameRuns(n.watch[id].Runs, r.Runs)
 	n.known[id], n.watch[id] = &next, r
 	n.mu.Unlock()
@@ -193,6 +199,7 @@ func (n *Nodes) Forget(ctx context.Context, member func(id string) bool) error {
 			delete(n.known, id)
 			delete(n.watch, id)
 			delete(n.came, id)
+			delete(n.early, id)
 			gone = append(gone, id)
 		}
 	}

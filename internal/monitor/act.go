@@ -46,6 +46,12 @@ func (m *Monitor) tell(ctx context.Context, w *watched, was, is Verdict) {
 			severity = pavise.Critical
 		}
 		m.note(ctx, KindConfirmed, severity, w.model, is, fmt.Sprintf("%s has moved (%s): %s", w.model, listed(is.Features, is.More), is.Words))
+		if is.Cause == BadVersion {
+			select {
+			case m.found <- struct{}{}:
+			default: // nobody has looked yet
+			}
+		}
 		if is.Person == "" { // people have said what it is
 			m.act(ctx, w, is)
 		}

@@ -71,6 +71,7 @@ type Config struct {
 type Monitor struct {
 	cfg   Config
 	queue *queue
+	found chan struct{} // of room for one: a version was found to be bad
 
 	writing sync.Mutex // held while a book is drafted and put, so that each number is given once; before mu
 
@@ -98,7 +99,7 @@ func Open(ctx context.Context, cfg Config) (*Monitor, error) {
 	if cfg.Say == nil {
 		cfg.Say = func(string, error) {}
 	}
-	m := &Monitor{cfg: cfg, models: map[pavise.Name]*watched{}, away: map[pavise.Name]*watched{}, broken: map[pavise.Name]string{}}
+	m := &Monitor{cfg: cfg, found: make(chan struct{}, 1), models: map[pavise.Name]*watched{}, away: map[pavise.Name]*watched{}, broken: map[pavise.Name]string{}}
 	m.queue = newQueue(func(model pavise.Name, port string) [32]byte {
 		return [32]byte(cfg.Key(model.Tenant).MAC("projections of " + model.String() + " " + port))
 	})

@@ -198,3 +198,7 @@ func (m *Monitor) BadVersions() (all []Bad) {
 	slices.SortFunc(all, func(a, b Bad) int { return cmp.Compare(a.Model.String(), b.Model.String()) })
 	return all
 }
+
+// Found is sent to when a version was found to be bad, and the log has it: BadVersions says which.
+// One reader gets each; what nobody has read yet is one.
+func (m *Monitor) Found() <-chan struct{} { return m.found }

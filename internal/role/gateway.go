@@ -559,52 +559,6 @@ func (g *Gateway) Run(ctx context.Context) error {
 	return errors.Join(err, house.Wait())
 }
 
-// report tells the control plane how it stands, every few seconds until ctx is done,
-// and hears who is to cosign its log.
-func (g *Gateway) report(ctx context.Context) {
-	client := g.member.Client()
-	defer client.CloseIdleConnections()
-	for ctx.Err() == nil {
-		var answer fleet.Reply
-		told := fleet.Report{
-			Role: "gateway", Version: installation.Version(), Bundle: g.client.State(), Stale: g.fresh() != nil, Log: fleet.KeysOf(g.Log), Records: g.Log.Size(),
-			Runs: g.runs(), Bad: g.bad(),
-		}
-		asked, cancel := context.WithTimeout(ctx, fleet.ReportEvery)
-		err := g.member.Post(asked, client, "/fleet/report", told, &answer)
-		cancel()
-		if err == nil {
-			if err := g.member.Believe(answer.Roots); err != nil {
-				g.Say("warning", err)
-			}
-		}
-		if err == nil && answer.Policy != "" {
-			err = g.watchers.Follow(ctx, answer.Policy, answer.Peers)
-			if err != nil {
-				g.Say("warning", err)
-			}
-		}
-		g.awaitNews(ctx, told)
-	}
-}
-
-// awaitNews waits until it is time for another report, or it stands otherwise than the
-// last one said.
-func (g *Gateway) awaitNews(ctx context.Context, told fleet.Report) {
-	tick := time.NewTicker(time.Second)
-	defer tick.Stop()
-	for range int(fleet.ReportEvery / time.Second) {
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return
-		}
-		if g.client.State().Serial != told.Bundle.Serial || (g.fresh() != nil) != told.Stale || !fleet.SameRuns(g.runs(), told.Runs) || !slices.Equal(g.bad(), told.Bad) {
-			return
-		}
-	}
-}
-
 // URL is where callers reach it.
 func (g *Gateway) URL() string { return originsOf(g.cfg.Names[:1], g.listener)[0] }
 
