@@ -113,18 +113,42 @@ func Sections(say func(context.Context) (*Orders, error), withdrawn func(context
 			if err != nil || name != sectionRoutes {
 				return text, nil, err
 			}
-			blobs := map[string]int64{}
-			for _, r := range o.Routes {
-				for _, digest := range r.Blobs() {
-					if blobs[digest], err = size(ctx, digest); err != nil {
-						return nil, nil, err
-					}
-				}
-			}
-			return text, blobs, nil
+			blobs, err := blobsOf(ctx, o.Routes, size)
+			return text, blobs, err
 		}
 	}
 	return all
+}
+
+// blobsOf are what routes name, with their sizes; and, as far as there is room, what each would need to
+// go back.
+func blobsOf(ctx context.Context, routes []route.Standing, size func(ctx context.Context, digest string) (int64, error)) (map[string]int64, error) {
+	blobs, all := map[string]int64{}, int64(0)
+	for _, r := range routes {
+		for _, digest := range r.Blobs() {
+			if _, known := blobs[digest]; known {
+				continue
+			}
+			n, err := size(ctx, digest)
+			if err != nil {
+				return nil, err
+			}
+			blobs[digest], all = n, all+n
+		}
+	}
+	for _, r := range routes {
+		for _, digest := range r.Former {
+			if _, known := blobs[digest]; known || len(blobs) >= bundle.MaxBlobs {
+				continue
+			}
+			n, err := size(ctx, digest)
+			if err != nil || all+n > bundle.MaxAllBlobs { // what is gone does not come back either
+				continue
+			}
+			blobs[digest], all = n, all+n
+		}
+	}
+	return blobs, nil
 }
 
 // ReadOrders reads a bundle whose signature was verified. The error is of kind Invalid.

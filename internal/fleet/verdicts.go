@@ -86,7 +86,7 @@ func (v *Verdicts) Hear(node string, all []Bad) {
 		}
 	}
 	for who, at := range v.acted {
-		if since := now.Sub(at); since >= onceIn {
+		if since := now.Sub(at); since.Abs() >= onceIn { // or the clock was set back
 			delete(v.acted, who)
 		}
 	}
@@ -187,12 +187,16 @@ func (v *Verdicts) fresh(bad Bad) (nodes []string) {
 }
 
 // resting are those gateways whose word counts for nothing now: all of them, where a version of
-// the model was taken back just now.
+// the model was taken back just now. What was, by a clock that has been set back since, counts as
+// just now, and not until that time comes.
 func (v *Verdicts) resting(ctx context.Context, model pavise.Name, nodes []string) (held []string, err error) {
 	now := v.cfg.Now().UnixNano()
-	err = v.cfg.Store.View(ctx, func(tx *store.Tx) error {
+	err = v.cfg.Store.UpdateSafe(ctx, func(tx *store.Tx) error {
+		if _, err := tx.Exec(`UPDATE fleet_backs SET at = ? WHERE at > ?`, now, now); err != nil {
+			return err
+		}
 		late := func(what string) (bool, error) {
-			var n int // a time in the future counts as just now
+			var n int
 			err := tx.QueryRow(`SELECT count(*) FROM fleet_backs WHERE what = ? AND at > ?`, what, now-int64(onceIn)).Scan(&n)
 			return n > 0, err
 		}

@@ -170,6 +170,70 @@ func TestGatewaysAgreeAgain(t *testing.T) {
 	})
 }
 
+// TestVerdictsAfterAClock: a version was taken back by a clock that was a year ahead. Once it has been
+// set right, gateways are heard again in half an hour, and not in a year.
+func TestVerdictsAfterAClock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := judged(t, judgedStore(t), 1)
+		b.cfg.Now = func() time.Time { return time.Now().AddDate(1, 0, 0) }
+		b.says("gw-1", Bad{modelOf("a"), "v2"})
+		b.want(1, 1, "it was rolled back")
+		b.cfg.Now = time.Now
+		b.says("gw-1", Bad{modelOf("b"), "v2"})
+		b.want(0, 1, "nothing was done")
+		time.Sleep(onceIn)
+		b.says("gw-1", Bad{modelOf("b"), "v2"})
+		b.want(1, 1, "it was rolled back")
+		b.stop()
+	})
+}
+
+// TestEarlyReports: a report that finds something bad is not refused for the one before it, but there is
+// one of those in a second, whatever else is said in between.
+func TestEarlyReports(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		db, err := store.Open(t.Context(), filepath.Join(t.TempDir(), "x.db"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer db.Close()
+		n, err := OpenNodes(t.Context(), db, time.Now, func(context.Context, string, string, any) error { return nil })
+		if err != nil {
+			t.Fatal(err)
+		}
+		bad := Bad{modelOf("a"), "v2"}
+		took := func(want bool, all ...Bad) {
+			t.Helper()
+			err := n.Take(t.Context(), "gw-1", Report{Role: "gateway", Version: "v1", Bad: all})
+			if (err == nil) != want || err != nil && pavise.KindOf(err) != pavise.Throttled {
+				t.Errorf("%v, want it taken: %v", err, want)
+			}
+		}
+		took(true)
+		took(false)
+		took(true, bad)
+		took(false, bad)
+		took(false, bad, Bad{modelOf("b"), "v2"})
+		time.Sleep(leastPause)
+		took(true)
+		took(true, bad)
+		took(false)
+		took(false, Bad{modelOf("b"), "v2"})
+		lies := 0
+		for range 1000 { // one that has everything be news
+			time.Sleep(leastPause / 100)
+			for _, say := range [][]Bad{nil, {bad}} {
+				if n.Take(t.Context(), "gw-1", Report{Role: "gateway", Version: "v1", Bad: say}) == nil {
+					lies++
+				}
+			}
+		}
+		if lies < 18 || lies > 22 {
+			t.Errorf("%d reports were heard in ten seconds, want two a second", lies)
+		}
+	})
+}
+
 // FuzzReport reads what machines say: whatever passes can be kept, compared and shown.
 func FuzzReport(f *testing.F) {
 	f.Add([]byte(`{"role":"gateway","version":"v1","runs":[{"model":"acme/model/fraud","upstream":"http://a/v1","weight":0,"replicas":[{"url":"http://a/v2","weight":3}],"shadow":"x","barred":true}],"bad":[{"model":"acme/model/fraud","version":"v1"}]}`))

@@ -119,10 +119,13 @@ func (m *Monitor) review(ctx context.Context, w *watched, v Verdict, again bool)
 // goBack has the version before answer again, or says why somebody has to look.
 func (m *Monitor) goBack(ctx context.Context, w *watched, v Verdict) (severity, done string) {
 	m.mu.Lock()
+	at := m.cfg.Now()
+	if w.Back.After(at) { // by a clock that was set back since: as if it were now, and not until then
+		w.Back = at.UTC()
+	}
 	back := w.Back
 	m.mu.Unlock()
-	at := m.cfg.Now()
-	if since := at.Sub(back); !back.IsZero() && since < backAgain { // one that lies ahead is no longer ago
+	if since := at.Sub(back); !back.IsZero() && since < backAgain {
 		return pavise.Critical, fmt.Sprintf("it was rolled back at %s already, and is not twice in %v: somebody has to look at it", back.Format("15:04 UTC"), backAgain)
 	}
 	if m.cfg.House == nil {

@@ -321,7 +321,7 @@ func (g *Gateway) routesNow(all []route.Standing) (now []route.Standing, whole b
 
 // has reports whether a model, or a calibration, is here.
 func (g *Gateway) has(digest string) bool {
-	if _, err := g.Gateway.Routes.Model(context.Background(), digest); err == nil {
+	if is, err := g.Gateway.Routes.Holds(context.Background(), digest); err == nil && is {
 		return true
 	}
 	_, err := g.store.Blob(digest)

@@ -20,13 +20,15 @@ const (
 
 // standings are the routes as gateways are told of them: a model whose version in service is in
 // quarantine stands there as one that nobody may ask, so that a gateway of a build before it
-// knew versions bars it, too.
-func (s *Serve) standings() []route.Standing {
+// knew versions bars it, too. Each has what a rollback of it would need.
+func (s *Serve) standings(ctx context.Context) ([]route.Standing, error) {
 	all := s.Gateway.Routes.Standings()
+	former, err := s.Gateway.Routes.FormerBlobs(ctx)
 	for i := range all {
+		all[i].Former = former[all[i].Model]
 		all[i].Quarantined = all[i].Quarantined || s.Facts(all[i].Model).Quarantined
 	}
-	return all
+	return all, err
 }
 
 // withdrawn are the versions in quarantine, with what data planes know them by: the newest, as

@@ -214,7 +214,7 @@ func TestQuarantineReachesGateways(t *testing.T) {
 
 	first := registry.Ref{Model: Sample, Version: 1}
 	p.quarantined(t, first) // and there is nothing left to go back to
-	if all := p.standings(); len(all) != 1 || !all[0].Quarantined {
+	if all, err := p.standings(t.Context()); err != nil || len(all) != 1 || !all[0].Quarantined {
 		t.Errorf("a gateway of an older build is told %+v", all)
 	}
 	for _, g := range []*Gateway{one, two} {

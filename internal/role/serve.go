@@ -342,12 +342,16 @@ func (s *Serve) orders(ctx context.Context) (*fleet.Orders, error) {
 	if err != nil {
 		return nil, err
 	}
+	routes, err := s.standings(ctx)
+	if err != nil {
+		return nil, err
+	}
 	anchor, err := fleet.AnchorOf(s.ca)
 	return &fleet.Orders{
 		Terms:    fleet.Terms{Tenant: s.Tenant, Domain: s.cfg.TrustDomain, Grace: s.cfg.Grace, Share: s.nodes.Gateways()},
 		Actions:  s.actions,
 		Policies: map[string]map[string]string{s.Tenant: texts},
-		Grants:   s.Guard.Granted(), Routes: s.standings(), Issuers: s.issuerTexts, Service: []identity.Issuer{s.service()}, Anchor: anchor, Revocations: s.epochs.Snapshot(),
+		Grants:   s.Guard.Granted(), Routes: routes, Issuers: s.issuerTexts, Service: []identity.Issuer{s.service()}, Anchor: anchor, Revocations: s.epochs.Snapshot(),
 		Tiers: fleet.TierOrders(s.Gateway.Tiers, s.Tenant),
 	}, err
 }

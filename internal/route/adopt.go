@@ -49,6 +49,49 @@ func (t *Table) Model(ctx context.Context, digest string) (onnx []byte, err erro
 	return onnx, err
 }
 
+// Holds reports whether an ONNX model, or a calibration, is here.
+//
+// Unguarded: as of Model.
+func (t *Table) Holds(ctx context.Context, digest string) (is bool, err error) {
+	err = t.db.View(ctx, func(tx *store.Tx) error {
+		return tx.QueryRow(`SELECT EXISTS (SELECT 1 FROM gateway_models WHERE digest = ?)`, digest).Scan(&is)
+	})
+	return is, err
+}
+
+// A formers is what rollbacks would need, of a table of routes.
+type formers struct {
+	of  *map[pavise.Name]*Live
+	all map[pavise.Name][]string // digests
+}
+
+// FormerBlobs says which ONNX models and calibrations a rollback of each route would need, by digest: a
+// gateway that has them goes back without a word from elsewhere but the order.
+//
+// Unguarded: as of Model.
+func (t *Table) FormerBlobs(ctx context.Context) (map[pavise.Name][]string, error) {
+	of := t.live.Load()
+	if known := t.formers.Load(); known != nil && known.of == of { // whatever changes it changes the table
+		return known.all, nil
+	}
+	all := map[pavise.Name][]string{}
+	err := t.db.View(ctx, func(tx *store.Tx) error {
+		for name := range *of {
+			switch _, will, _, err := t.back(tx, name); {
+			case err == nil:
+				all[name] = will.Blobs()
+			case pavise.KindOf(err) != pavise.NotFound:
+				return err
+			}
+		}
+		return nil
+	})
+	if err == nil {
+		t.formers.Store(&formers{of, all})
+	}
+	return all, err
+}
+
 // Adopt puts the routes of a control plane in the place of all that are here. model
 // returns the bytes of an ONNX model by their digest, for those that are not here yet.
 // Budgets, which a caller could else take once at each gateway, are shared out among so
@@ -63,7 +106,7 @@ func (t *Table) Adopt(ctx context.Context, all []Standing, share int, model func
 	was := *t.live.Load()
 	next, barred, err := t.prepare(ctx, all, share, model)
 	if err == nil {
-		err = t.db.Update(ctx, func(tx *store.Tx) error { return keepAdopted(tx, next, barred) })
+		err = t.db.Update(ctx, func(tx *store.Tx) error { return keepAdopted(tx, all, next, barred) })
 	}
 	if err != nil {
 		for name, l := range next {
@@ -154,8 +197,8 @@ func (t *Table) load(ctx context.Context, l *Live, model func(string) ([]byte, e
 }
 
 // keepAdopted stores the routes, so that they are there at the next start, and forgets
-// the models that none of them names.
-func keepAdopted(tx *store.Tx, next map[pavise.Name]*Live, barred map[pavise.Name]bool) error {
+// the models that none of them names, nor would need to go back.
+func keepAdopted(tx *store.Tx, all []Standing, next map[pavise.Name]*Live, barred map[pavise.Name]bool) error {
 	for _, sql := range []string{`DELETE FROM gateway_routes`, `DELETE FROM gateway_quarantine`} {
 		if _, err := tx.Exec(sql); err != nil {
 			return err
@@ -175,12 +218,17 @@ func keepAdopted(tx *store.Tx, next map[pavise.Name]*Live, barred map[pavise.Nam
 			}
 		}
 	}
-	return dropModels(tx, next)
+	return dropModels(tx, all, next)
 }
 
-// dropModels forgets the models that no route names.
-func dropModels(tx *store.Tx, next map[pavise.Name]*Live) error {
+// dropModels forgets the models that no route names, nor would need to go back.
+func dropModels(tx *store.Tx, all []Standing, next map[pavise.Name]*Live) error {
 	used := map[string]bool{}
+	for _, s := range all {
+		for _, digest := range s.Former {
+			used[digest] = true
+		}
+	}
 	for _, l := range next {
 		for _, digest := range l.Blobs() {
 			used[digest] = true

@@ -161,6 +161,7 @@ type Standing struct {
 	Deleted     bool      `json:"deleted,omitempty"`     // it is the last route that there was: none leads to the model now
 	Servers     []Server  `json:"servers,omitempty"`     // how its servers do; only List says it
 	Running     []Running `json:"running,omitempty"`     // how its ONNX models do, of several; only List says it
+	Former      []string  `json:"former,omitempty"`      // digests of what a rollback would need; only what gateways are told says it
 	Parted      bool      `json:"-"`                     // its budgets are a gateway's part already: Adopt leaves them
 }
 

@@ -52,6 +52,7 @@ type Table struct {
 	tiers   *tier.Book       // who copies models; nil: nobody looks
 	aside   int              // bytes of models that run beside others, at most
 	parsed  atomic.Pointer[parsed]
+	formers atomic.Pointer[formers] // of a table of before, or of this one
 
 	changing sync.Mutex                            // held over a whole change, store and table
 	live     atomic.Pointer[map[pavise.Name]*Live] // replaced whole, under changing

@@ -341,8 +341,7 @@ func keepBytes(tx *store.Tx, digest string, b []byte) error {
 
 // fetchBytes gets those from a control plane, unless they are here.
 func (t *Table) fetchBytes(ctx context.Context, digest string, from func(string) ([]byte, error)) error {
-	_, err := t.Model(ctx, digest)
-	if pavise.KindOf(err) != pavise.NotFound {
+	if is, err := t.Holds(ctx, digest); err != nil || is {
 		return err
 	}
 	b, err := from(digest)
