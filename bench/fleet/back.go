@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/pavise/pavise"
@@ -90,27 +91,32 @@ func oneBack(ctx context.Context, mib int) (b back, err error) {
 	}
 	var asked sync.WaitGroup
 	var seen [2]answers
+	var pause atomic.Bool // of the first gateway's questions
 	for i := range f.gateways {
-		asked.Go(func() { f.askOn(ctx, i, &seen[i]) })
+		asked.Go(func() { f.askOn(ctx, i, &seen[i], func() bool { return i == 0 && pause.Load() }) })
 	}
 	defer asked.Wait()
 	defer stop()
 	if _, err := f.noted(ctx, "drift.learned"); err != nil {
 		return b, err
 	}
+	pause.Store(true) // until the other gateway has the bad version, too
 	if err := f.change(ctx, "route.release", verbs.ReleaseRequest{ReleaseSpec: route.ReleaseSpec{Name: name, ONNX: product(1, mib)}}, func() {}); err != nil {
 		return b, err
 	}
+	if err := seen[1].until(ctx, (*answers).bad); err != nil {
+		return b, fmt.Errorf("%s is not answered by the version that was released: %w: %+v", f.gateways[1].Name().ID, errors.Join(err, seen[1].fault()), f.gateways[1].Health())
+	}
+	pause.Store(false)
 	confirmed, err := f.noted(ctx, "drift.confirmed")
 	if err != nil {
 		return b, err
 	}
 	for i := range seen {
-		at, err := seen[i].after(ctx, confirmed)
-		if err != nil {
-			return b, fmt.Errorf("%s is answered by the bad version still: %w", f.gateways[i].Name().ID, err)
+		if err := seen[i].until(ctx, (*answers).gone); err != nil {
+			return b, fmt.Errorf("%s is not answered by the version before: %w: %+v", f.gateways[i].Name().ID, errors.Join(err, seen[i].fault()), f.gateways[i].Health())
 		}
-		b[i] = at.Sub(confirmed)
+		b[i] = seen[i].since().Sub(confirmed)
 	}
 	return b, nil
 }
@@ -137,56 +143,76 @@ func (f *benchFleet) noted(ctx context.Context, kind string) (time.Time, error) 
 
 // answers are by which version a gateway answered, when.
 type answers struct {
-	mu  sync.Mutex
-	all []answer // guarded by mu
+	mu    sync.Mutex // guards what follows
+	count int
+	last  int       // the place of the last answer by the bad version, from 1; 0: there was none
+	first time.Time // when the first answer of the version before came after that
+	err   error     // why the last question had no answer
 }
 
-// An answer is one that came.
-type answer struct {
-	at      time.Time
-	version int
+// add notes an answer, or why there was none.
+func (a *answers) add(version int, err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.err = err; err != nil {
+		return
+	}
+	switch a.count++; {
+	case version == 1:
+		a.last = a.count
+	case a.count == a.last+1:
+		a.first = time.Now()
+	}
 }
 
-// after waits for the first answer of the version before that was asked for after a moment and came
-// after an answer of the bad one, and returns when it came.
-func (a *answers) after(ctx context.Context, at time.Time) (time.Time, error) {
+// bad reports whether the bad version has answered.
+func (a *answers) bad() bool { return a.last > 0 }
+
+// gone reports whether the bad version has, and does no more.
+func (a *answers) gone() bool { return a.bad() && a.count >= a.last+3 }
+
+// since is when the version before answered again.
+func (a *answers) since() time.Time {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.first
+}
+
+// fault is why the last question had no answer.
+func (a *answers) fault() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.err
+}
+
+// until waits until something is true of the answers.
+func (a *answers) until(ctx context.Context, is func(*answers) bool) error {
 	for {
 		a.mu.Lock()
-		last := -1
-		for i, one := range a.all {
-			if one.version == 1 {
-				last = i
-			}
-		}
-		if last >= 0 && last+3 < len(a.all) { // it has stopped
-			when := a.all[last+1].at
-			a.mu.Unlock()
-			if when.Before(at) {
-				return when, errors.New("the bad version answered before its confirmation alone")
-			}
-			return when, nil
-		}
+		now := is(a)
 		a.mu.Unlock()
+		if now {
+			return nil
+		}
 		select {
 		case <-time.After(2 * time.Millisecond):
 		case <-ctx.Done():
-			return time.Time{}, ctx.Err()
+			return ctx.Err()
 		}
 	}
 }
 
-// askOn asks a gateway for rows until ctx is done, and keeps which version answered.
-func (f *benchFleet) askOn(ctx context.Context, i int, kept *answers) {
+// askOn asks a gateway for rows until ctx is done, but for while it is to pause, and keeps which version
+// answered.
+func (f *benchFleet) askOn(ctx context.Context, i int, kept *answers, pause func() bool) {
 	rng := rand.New(rand.NewPCG(uint64(i), 7))
 	for ctx.Err() == nil {
 		data := make([]float64, 2*rows)
 		for k := range data {
 			data[k] = float64(float32(rng.NormFloat64()))
 		}
-		if version, err := f.askRows(ctx, f.gateways[i].URL(), data); err == nil {
-			kept.mu.Lock()
-			kept.all = append(kept.all, answer{time.Now(), version})
-			kept.mu.Unlock()
+		if !pause() {
+			kept.add(f.askRows(ctx, f.gateways[i].URL(), data))
 		}
 		select {
 		case <-time.After(5 * time.Millisecond):

@@ -47,6 +47,7 @@ type Client struct {
 	http    http.Client
 	accept  string
 	fetches chan struct{} // of room for one: blobs may be missing
+	wakes   chan struct{} // of room for one: the control plane answers again
 
 	using   sync.Mutex // held while Use runs
 	telling sync.Mutex // held while Report runs
@@ -78,7 +79,7 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	c := &Client{cfg: cfg, heard: cfg.Store.Heard(), fetches: make(chan struct{}, 1), accept: strings.Join(mediaTypes(cfg.Store.cfg.Formats), ", ")}
+	c := &Client{cfg: cfg, heard: cfg.Store.Heard(), fetches: make(chan struct{}, 1), wakes: make(chan struct{}, 1), accept: strings.Join(mediaTypes(cfg.Store.cfg.Formats), ", ")}
 	c.cfg.URL = strings.TrimSuffix(cfg.URL, "/")
 	if cfg.HTTP != nil {
 		c.http = *cfg.HTTP
@@ -110,7 +111,7 @@ func (c *Client) Run(ctx context.Context) error {
 		switch {
 		case err != nil:
 			tries++
-			pause(ctx, backoff(tries))
+			c.rest(ctx, backoff(tries))
 		case !news && time.Since(began) < pauseLeast:
 			tries = 0
 			pause(ctx, jitter(2*pauseLeast))
@@ -119,6 +120,26 @@ func (c *Client) Run(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// Wake has Run ask again at once, if it waits because the control plane did not answer. Whoever calls it
+// has just been answered.
+func (c *Client) Wake() {
+	select {
+	case c.wakes <- struct{}{}:
+	default: // it was not heard yet
+	}
+}
+
+// rest waits, or until it is woken.
+func (c *Client) rest(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-c.wakes:
+	case <-ctx.Done():
+	}
 }
 
 // backoff is how long to wait after so many failures in a row: longer and longer, and

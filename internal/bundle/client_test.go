@@ -460,6 +460,39 @@ func TestBackoff(t *testing.T) {
 	})
 }
 
+// TestWake has a server be away for ten minutes: once its reader hears otherwise, it is asked at once.
+func TestWake(t *testing.T) {
+	w := newWorld(t)
+	p := w.publisher(t)
+	store := openStore(t, w.storeConfig(p, "reader"))
+	synctest.Test(t, func(t *testing.T) {
+		asked := 0
+		c, err := NewClient(ClientConfig{
+			URL: "https://control.example", Store: store, Use: func(context.Context, *Bundle) error { return nil },
+			HTTP: &http.Client{Transport: roundTrip(func(*http.Request) (*http.Response, error) {
+				asked++
+				return nil, errors.New("no route to host")
+			})},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { defer close(done); c.Run(ctx) }()
+		time.Sleep(10 * time.Minute)
+		synctest.Wait()
+		before := asked
+		c.Wake()
+		synctest.Wait()
+		if asked != before+1 {
+			t.Errorf("asked %d times once it was woken", asked-before)
+		}
+		cancel()
+		<-done
+	})
+}
+
 // TestServerThatDoesNotWait answers every poll at once with nothing new: it is not
 // asked again at once.
 func TestServerThatDoesNotWait(t *testing.T) {

@@ -2,6 +2,7 @@ package monitor
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -132,6 +133,9 @@ func (m *Monitor) goBack(ctx context.Context, w *watched, v Verdict) (severity, 
 		return pavise.Critical, "nobody here rolls back: somebody has to, with pavise route rollback " + w.model.ID
 	}
 	now, err := m.cfg.House.Rollback(ctx, w.model, v.Version, "drift: "+v.Words)
+	if errors.Is(err, ErrElsewhere) {
+		return pavise.Warning, err.Error()
+	}
 	if err != nil {
 		return pavise.Critical, fmt.Sprintf("it was not rolled back: %v: somebody has to look at it", err)
 	}

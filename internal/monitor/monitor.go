@@ -38,13 +38,16 @@ const (
 type House interface {
 	// Rollback has the version answer again that did before the one named, which answers now,
 	// and returns what answers then. It refuses when another one does by now, and when the one
-	// before may not answer.
+	// before may not answer. The error is ErrElsewhere where others do it, who hear of it.
 	Rollback(ctx context.Context, model pavise.Name, version, why string) (now string, err error)
 	// Slow holds a caller to less of a model for a while.
 	Slow(ctx context.Context, model, caller pavise.Name, why string) error
 	// Ask asks the version that answered for a model before the present one. Nobody is told.
 	Ask(ctx context.Context, model pavise.Name, asked *tensor.Request) (*tensor.Response, error)
 }
+
+// ErrElsewhere is the error of a house that brings no version back itself: BadVersions tells who does.
+var ErrElsewhere = errors.New("versions are brought back elsewhere")
 
 // Config is what a monitor is made of. Guard, Log, Store, Key, Sign and Now are required.
 type Config struct {

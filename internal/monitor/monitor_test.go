@@ -220,6 +220,28 @@ func TestNoWayBack(t *testing.T) {
 	})
 }
 
+// TestBackElsewhere: where others bring versions back, nobody is called for it here.
+func TestBackElsewhere(t *testing.T) {
+	t.Parallel()
+	in(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.house.fail = &pavise.Error{Kind: pavise.Unavailable, Msg: "the control plane is told", Err: ErrElsewhere}
+		w.learn()
+		w.version, w.model = "v2", worse
+		w.windows(5)
+		f := w.told()
+		contains(t, f.Summary, "the control plane is told")
+		if f.Severity != pavise.Warning || len(w.BadVersions()) != 1 {
+			t.Errorf("%+v, %v", f, w.BadVersions())
+		}
+		select {
+		case <-w.Found():
+		default:
+			t.Error("nobody hears of it")
+		}
+	})
+}
+
 // TestUnseenWords: words that the baseline never had, and none at all, are inputs that moved.
 func TestUnseenWords(t *testing.T) {
 	t.Parallel()

@@ -49,7 +49,7 @@ func (d drifting) who() pavise.Principal {
 // Unguarded: the change enters, twice; of a deployment, the policies on the route are asked.
 func (d drifting) Rollback(ctx context.Context, model pavise.Name, version, why string) (now string, err error) {
 	if d.h.Changes == nil {
-		return "", &pavise.Error{Kind: pavise.Unavailable, Msg: "a gateway of a fleet rolls nothing back by itself: its control plane is told, and does", Hint: "what came of it stands there, as drift.reported; by hand: pavise route rollback " + model.ID}
+		return "", &pavise.Error{Kind: pavise.Unavailable, Msg: "the control plane is told, and what came of it stands there, as drift.reported", Hint: "by hand: pavise route rollback " + model.ID, Err: monitor.ErrElsewhere}
 	}
 	live, err := d.h.Gateway.Routes.Find(model)
 	if err != nil {

@@ -30,6 +30,7 @@ type reporter struct {
 	early  time.Time   // when the last early report was made
 	since  time.Time   // since when it does not hear of one; zero: it heard of all
 	called bool        // somebody was called since
+	failed bool        // the last report was not heard
 }
 
 // report tells the control plane how it stands, every few seconds until ctx is done, and hears who
@@ -61,7 +62,12 @@ func (r *reporter) tell(ctx context.Context) (told fleet.Report, err error) {
 	err = g.member.Post(asked, r.client, "/fleet/report", told, &answer)
 	cancel()
 	if err != nil {
+		r.failed = true
 		return told, err
+	}
+	if r.failed { // and what it says may wait for longer
+		r.failed = false
+		g.client.Wake()
 	}
 	r.heard, r.since, r.called = told.Bad, time.Time{}, false
 	if err := g.member.Believe(answer.Roots); err != nil {
