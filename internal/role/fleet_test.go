@@ -624,6 +624,10 @@ func TestBundlesPutBack(t *testing.T) {
 	if err := os.CopyFS(kept, os.DirFS(dir)); err != nil {
 		t.Fatal(err)
 	}
+	old := filepath.Join(t.TempDir(), "old") // the gateway's own
+	if err := os.CopyFS(old, os.DirFS(filepath.Join(g.cfg.Data, "bundle"))); err != nil {
+		t.Fatal(err)
+	}
 	before := p.publisher.Serial()
 	for _, id := range []string{"more", "most", "all"} { // a bundle for each
 		p.change(t, "policy.put", verbs.PolicyPut{ID: id, Text: `permit (principal in Role::"nobody", action == Action::"model.infer", resource);`})
@@ -657,6 +661,24 @@ func TestBundlesPutBack(t *testing.T) {
 	}
 
 	running.stop()
+	now := filepath.Join(t.TempDir(), "now")
+	if err := errors.Join(os.CopyFS(now, os.DirFS(filepath.Join(g.cfg.Data, "bundle"))), os.RemoveAll(filepath.Join(g.cfg.Data, "bundle")), os.CopyFS(filepath.Join(g.cfg.Data, "bundle"), os.DirFS(old))); err != nil {
+		t.Fatal(err)
+	}
+	keepToOneself(t, filepath.Join(g.cfg.Data, "bundle"))
+	p.running.stop()
+	back, ended, err := again(t, g, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if status, text, err := inferOver(app, back.URL()); status != 503 {
+		t.Errorf("by a bundle that was put back on its disk, while nobody tells it another: %d %s, %v", status, text, err)
+	}
+	ended.stop()
+	if err := errors.Join(os.RemoveAll(filepath.Join(g.cfg.Data, "bundle")), os.CopyFS(filepath.Join(g.cfg.Data, "bundle"), os.DirFS(now))); err != nil {
+		t.Fatal(err)
+	}
+	keepToOneself(t, filepath.Join(g.cfg.Data, "bundle"))
 	name := filepath.Join(g.cfg.Data, "bundle", "bundle")
 	text, err := os.ReadFile(name)
 	if err != nil {
@@ -667,7 +689,6 @@ func TestBundlesPutBack(t *testing.T) {
 	if err := os.WriteFile(name, text, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	p.running.stop()
 	g, _, err = again(t, g, nil)
 	if err != nil {
 		t.Fatal(err)

@@ -26,6 +26,7 @@ import (
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/identity"
 	"github.com/pavise/pavise/internal/installation"
+	"github.com/pavise/pavise/internal/ledger"
 	"github.com/pavise/pavise/internal/premises"
 	"github.com/pavise/pavise/internal/route"
 	"github.com/pavise/pavise/internal/seal"
@@ -58,6 +59,7 @@ type Gateway struct {
 	watchers *fleet.Watchers
 
 	applying  sync.Mutex                           // held while a bundle is put into force
+	taken     uint64                               // the number of the newest bundle that the log has as put in force; guarded by applying
 	policies  map[string]map[string]string         // in force; guarded by applying
 	withdrawn map[pavise.Name]fleet.Withdrawn      // in quarantine, as it was told; guarded by applying
 	barred    atomic.Pointer[map[pavise.Name]bool] // models that nobody may ask for that; replaced whole, under applying
@@ -233,9 +235,40 @@ func originsOf(names []string, l net.Listener) (origins []string) {
 	return origins
 }
 
+// noteTaken is the note of a bundle that is put in force.
+const noteTaken = "bundle.taken"
+
+// lookBack is in how many records at a time the newest bundle is looked for.
+const lookBack = 1 << 16
+
+// lastTaken is the number of the newest bundle that the log says was put in force here; 0: none.
+func (g *Gateway) lastTaken(ctx context.Context) (serial uint64, err error) {
+	first := g.Log.First()
+	for to := g.Log.Size(); to > first && serial == 0; {
+		from := max(first, to-min(to, lookBack))
+		for found, err := range g.Log.Select(ctx, ledger.Filter{Kinds: []string{noteTaken}, Phase: "note"}, from, to) {
+			if err != nil {
+				return 0, err
+			}
+			var d struct {
+				Serial uint64 `json:"serial"`
+			}
+			if json.Unmarshal(found.Record.Detail, &d) == nil {
+				serial = max(serial, d.Serial)
+			}
+		}
+		to = from
+	}
+	return serial, nil
+}
+
 // resume puts in force what lies on disk, verified again. What is refused there is
-// told, and a newer word is waited for.
-func (g *Gateway) resume(ctx context.Context) error {
+// told, and a newer word is waited for: so is what is older than the log says, for then somebody
+// put it back.
+func (g *Gateway) resume(ctx context.Context) (err error) {
+	if g.taken, err = g.lastTaken(ctx); err != nil {
+		return err
+	}
 	if err := g.store.Refused(); err != nil {
 		g.trouble(err)
 	}
@@ -261,16 +294,23 @@ func (g *Gateway) use(ctx context.Context, b *bundle.Bundle) error {
 	if o.Terms.Tenant != g.Tenant || o.Terms.Domain != g.member.Is().Domain {
 		return &pavise.Error{Kind: pavise.Conflict, Msg: fmt.Sprintf("bundle %d is for %s in %s, and this machine is of %s in %s", b.Serial, o.Terms.Tenant, o.Terms.Domain, g.Tenant, g.member.Is().Domain), Hint: "is the right control plane running at its address?"}
 	}
+	if b.Serial < g.taken {
+		return &pavise.Error{
+			Kind: pavise.Conflict, Msg: fmt.Sprintf("the bundle on disk is number %d, and the log says that number %d was in force here", b.Serial, g.taken),
+			Hint: "somebody put it back: what the control plane says next is waited for", Err: bundle.ErrRollback,
+		}
+	}
 	now := g.orders.Load()
 	again := now != nil && now.bundle.Serial == b.Serial
 	if again && now.whole {
 		return nil
 	}
 	if !again {
-		if err := g.Guard.Note(ctx, "bundle.taken", nil, pavise.Name{}, fleet.Summary(b)); err != nil {
+		if err := g.Guard.Note(ctx, noteTaken, nil, pavise.Name{}, fleet.Summary(b)); err != nil {
 			return err
 		}
 	}
+	g.taken = b.Serial
 	if err := g.believe(o); err != nil {
 		return err
 	}
