@@ -34,15 +34,15 @@ func giveBack(b []byte) {
 // A conn is a connection that is served here. Its goroutine owns it; while a handler runs,
 // the request's body owns win, and its answer owns out and what is about writing.
 type conn struct {
-	server   *Server
-	rwc      net.Conn // nc, counted, with TLS over it if there is any
-	nc       net.Conn // as it was accepted
-	raw      syscall.RawConn
-	state    *tls.ConnectionState
-	template *http.Request // what all requests have in common
-	now      atomic.Pointer[exchange]
-	given    bool   // handed over
-	sheet    *sheet // of the request under way; with Server.Lend, of the next one too
+	server *Server
+	rwc    net.Conn // nc, counted, with TLS over it if there is any
+	nc     net.Conn // as it was accepted
+	raw    syscall.RawConn
+	state  *tls.ConnectionState
+	addr   string // of the peer
+	now    atomic.Pointer[exchange]
+	given  bool   // handed over
+	sheet  *sheet // of the request under way; with Server.Lend, of the next one too
 
 	win     window // buf is nil when it is empty
 	readBy  timer
@@ -74,7 +74,7 @@ func (c *conn) serve() {
 		return
 	}
 	c.readBy.tell, c.readBy.lazy, c.writeBy.tell = c.rwc.SetReadDeadline, true, c.rwc.SetWriteDeadline
-	c.template = &http.Request{Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, RemoteAddr: c.rwc.RemoteAddr().String(), TLS: c.state}
+	c.addr = c.rwc.RemoteAddr().String()
 	for first := true; ; first = false {
 		head, err := c.readHead(first)
 		if err != nil {
@@ -254,7 +254,7 @@ func (c *conn) refuse(err error) {
 		return // the caller went away, or was too slow
 	}
 	if c.server.Refused != nil {
-		c.server.Refused(c.template.RemoteAddr, r.status, r.why)
+		c.server.Refused(c.addr, r.status, r.why)
 	}
 	c.writeBy.plan(nil, time.Now(), c.server.ReadHeaderTimeout)
 	c.write(appendRefusal(nil, r.status, r.why))
@@ -302,12 +302,16 @@ func (c *conn) serveHead(head []byte) bool {
 	return false
 }
 
+// common is what all requests have in common.
+var common = &http.Request{Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1}
+
 // newExchange makes what a handler gets. It is put together on the connection's sheet.
 func (c *conn) newExchange(a *ask, head []byte) (*exchange, error) {
 	x := c.blank()
 	x.conn, x.began, x.scope.conn = c, time.Now(), c
 	sheet := c.sheet
-	sheet.req = *c.template.WithContext(&x.scope)
+	sheet.req = *common.WithContext(&x.scope)
+	sheet.req.RemoteAddr, sheet.req.TLS = c.addr, c.state
 	if err := a.request(head, sheet); err != nil {
 		return nil, err
 	}
@@ -365,7 +369,7 @@ func (c *conn) handle(x *exchange) (returned bool) {
 		x.answer.leave()
 		x.body.leave()
 		if p := recover(); p != nil && p != http.ErrAbortHandler {
-			c.server.ErrorLog.Printf("http1: panic serving %s: %v\n%s", c.template.RemoteAddr, p, debug.Stack())
+			c.server.ErrorLog.Printf("http1: panic serving %s: %v\n%s", c.addr, p, debug.Stack())
 		}
 	}()
 	c.server.Handler.ServeHTTP(&x.answer, &c.sheet.req)

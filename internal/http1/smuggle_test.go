@@ -356,7 +356,6 @@ func FuzzRequest(f *testing.F) {
 // has read none and lends none.
 func newSheets(t *testing.T, before string) *conn {
 	c := &conn{server: &Server{MaxHeaderBytes: 32 << 10, ReadHeaderTimeout: time.Second, Lend: before != ""}}
-	c.template = &http.Request{Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1}
 	c.readBy.tell, c.readBy.lazy, c.writeBy.tell = noDeadline, true, noDeadline
 	if before != "" {
 		readOurs(before, c)
@@ -436,7 +435,6 @@ func BenchmarkExchange(b *testing.B) {
 		}
 		w.(*answer).Reply(http.StatusOK, "Content-Type: application/json\r\nPavise-Record: ", 4711, answerBody)
 	})
-	c.template = &http.Request{Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1}
 	c.readBy.tell, c.readBy.lazy, c.writeBy.tell = noDeadline, true, noDeadline
 	c.rwc = textConn{}
 	b.ReportAllocs()

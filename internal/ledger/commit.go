@@ -24,17 +24,40 @@ func (l *Log) write() {
 	for range l.toWrite {
 		l.gatherDurable()
 		runtime.Gosched() // whoever is about to append does, and shares the write: on one core, each would have its own
+		l.pen <- struct{}{}
 		b, last := l.take()
-		switch full := l.renewReserve(); {
-		case b == nil:
-		case full != nil && !b.lane.safe:
-			l.failBatch(b, full)
-		default:
-			l.writeBatch(b)
-		}
+		l.commit(b)
+		<-l.pen
 		if last {
 			return
 		}
+	}
+}
+
+// writeAlone does the writer's work on the goroutine of an appender who found nobody
+// else: to hand one record over would take two switches between goroutines and wake a
+// thread, which is more than the write. Where somebody has the pen, the writer does it.
+func (l *Log) writeAlone() {
+	select {
+	case l.pen <- struct{}{}:
+	default:
+		wake(l.toWrite)
+		return
+	}
+	if b, _ := l.take(); b != nil { // the writer may have been quicker, and ended since
+		l.commit(b)
+	}
+	<-l.pen
+}
+
+// commit writes a batch, or none, as far as the disk has room. The caller has the pen.
+func (l *Log) commit(b *batch) {
+	switch full := l.renewReserve(); {
+	case b == nil:
+	case full != nil && !b.lane.safe:
+		l.failBatch(b, full)
+	default:
+		l.writeBatch(b)
 	}
 }
 

@@ -52,10 +52,11 @@ type Log struct {
 	lock   *os.File             // nil on a test disk
 	signer *proof.Signer        // signs every tree head
 	also   []*proof.Signer      // sign published ones besides
-	tags   *tagger              // owned by the writer
-	last   [record.TagSize]byte // tag of the newest entry; owned by the writer
-	buf    []byte               // a framed batch; owned by the writer
-	starts []int                // where its entries begin; owned by the writer
+	pen    chan struct{}        // capacity 1: full while somebody writes, the writer or an appender who is alone
+	tags   *tagger              // owned by whoever has the pen
+	last   [record.TagSize]byte // tag of the newest entry; owned by whoever has the pen
+	buf    []byte               // a framed batch; owned by whoever has the pen
+	starts []int                // where its entries begin; owned by whoever has the pen
 	// signedRoot is the root of the records under the checkpoint that Open
 	// found; used while opening.
 	signedRoot tlog.Hash
@@ -74,6 +75,7 @@ type Log struct {
 	ordinary  lane       // what waits for the writer
 	safe      lane       // the same, of safe-direction verbs: goes first
 	room      []*entry   // for the entries of a batch to come; nil: somebody has it
+	wrote     time.Time  // when a batch was written last
 	grew      chan struct{}
 	head      proof.Checkpoint // newest signed tree head
 	full      bool             // the disk cannot grow the reserve: safe records only
@@ -117,6 +119,9 @@ func (l *Log) append(ctx context.Context, r *record.Record, how Durability) (Rec
 	b, at, err := l.enqueue(ctx, r, how)
 	if err != nil {
 		return Receipt{}, err
+	}
+	if at == 0 && b.alone {
+		l.writeAlone()
 	}
 	<-b.written
 	if b.unwritten != nil {

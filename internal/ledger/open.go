@@ -92,6 +92,7 @@ func newLog(d disk.Directory, opts Options) (*Log, error) {
 		safe:      lane{safe: true, limit: maxSafe},
 		grew:      make(chan struct{}),
 		toWrite:   make(chan struct{}, 1),
+		pen:       make(chan struct{}, 1),
 		behind:    newBacklog(),
 		idle:      make(chan struct{}, 1),
 		toPublish: make(chan struct{}, 1),

@@ -27,6 +27,9 @@ const (
 	patience = 5 * time.Second
 	// turnRoom is what is kept for an appender whose turn has come.
 	turnRoom = record.MaxEntry
+	// aloneAfter is how long nothing was written before an appender writes by itself.
+	// Under load there is no such time, and many records share a write.
+	aloneAfter = 150 * time.Microsecond
 )
 
 // An entry is a record that waits for the writer.
@@ -70,6 +73,7 @@ type batch struct {
 	memory  int      // bytes
 	durable bool     // somebody waits for the sync
 	urgent  bool     // somebody waits for the write alone
+	alone   bool     // whoever put the first entry in writes it; that one's to read
 	at      time.Time
 
 	first     uint64         // index of entries[0]; set before written closes
@@ -220,17 +224,19 @@ func (l *Log) admit(n *lane, e *entry, how Durability) (b *batch, at int, t *tur
 	return b, at, nil, nil
 }
 
-// put puts an entry in and wakes the writer if it must be. The caller holds mu.
+// put puts an entry in and wakes the writer if it must be: not where the appender is alone,
+// who is to write it. The caller holds mu.
 func (l *Log) put(n *lane, e *entry, how Durability) (*batch, int) {
+	alone := how == Written && !l.gathers() && time.Since(l.wrote) > aloneAfter
 	b, began := n.put(e, l.room)
 	if began {
-		l.room = nil
+		l.room, b.alone = nil, alone
 	}
 	if how == Durable && !b.durable {
 		b.durable, b.synced = true, make(chan struct{})
 	}
 	b.urgent = b.urgent || how == Written
-	if b.urgent || began {
+	if !alone && (b.urgent || began) {
 		wake(l.toWrite)
 	}
 	return b, len(b.entries) - 1
@@ -275,6 +281,7 @@ func (l *Log) vacate(b *batch) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.room, b.entries = b.entries[:0], nil
+	l.wrote = b.at
 	b.lane.free(b.memory)
 }
 

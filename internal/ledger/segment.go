@@ -31,12 +31,12 @@ const (
 // frameHead is how many bytes say how long an entry is.
 const frameHead = 2
 
-// A segment is one file of the entry stream. The writer goroutine alone grows the
+// A segment is one file of the entry stream. Whoever has the log's pen grows the
 // last one, the active segment.
 type segment struct {
 	disk.Segment           // its Size is guarded by the stream's mu, in the active segment
 	file         disk.File // of the active segment, for its writer; whoever reads opens one of their own
-	room         int64     // allocated up to here; owned by the writer
+	room         int64     // allocated up to here; owned by whoever has the pen
 	// index is guarded by the stream's mu. In all but the active segment it changes
 	// only when a file takes the place of memory.
 	index *disk.Index
@@ -47,7 +47,7 @@ func (s *segment) end() uint64 { return s.First + s.index.Count() }
 
 // A stream is all segments: where each entry's bytes are.
 //
-// The writer goroutine alone grows it; anybody may read.
+// Whoever has the log's pen grows it; anybody may read.
 type stream struct {
 	disk disk.Directory
 
@@ -69,7 +69,7 @@ type recent struct {
 // profiled, half of what a proof cost.
 const maxRecent = 8 << 10
 
-// active returns the segment that grows. The caller holds mu or is the writer.
+// active returns the segment that grows. The caller holds mu or has the pen.
 func (s *stream) active() *segment { return s.segments[len(s.segments)-1] }
 
 // first returns the index of the first entry that is here: those before it were
