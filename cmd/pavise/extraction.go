@@ -164,7 +164,7 @@ func (v *trafficFlags) calibrate(c *cli, path string) (*theft.Calibration, traff
 	made, err := theft.Calibrate(c.countingRows(source.Rows(&read)), v.Alpha, v.Seed)
 	c.counted()
 	if err != nil {
-		return nil, read, err
+		return nil, read, read.Explain(err)
 	}
 	made.Columns = read.Named()
 	return made, read, nil

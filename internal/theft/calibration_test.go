@@ -288,9 +288,9 @@ func TestCalibrateRefuses(t *testing.T) {
 		traffic Traffic
 		want    string
 	}{
-		{"nobody", each(0, 0, same), "0 clients have asked 50 rows or more, and a calibration needs 20 of them"},
-		{"too few", each(19, 60, same), "19 clients have asked 50 rows or more"},
-		{"too short", each(30, 49, same), "0 clients have asked 50 rows or more"},
+		{"nobody", each(0, 0, same), "of the 0 clients of the traffic 0 have asked 50 rows or more, and a calibration needs 20 of them"},
+		{"too few", each(19, 60, same), "of the 19 clients of the traffic 19 have asked 50 rows or more"},
+		{"too short", each(30, 49, same), "of the 30 clients of the traffic 0 have asked 50 rows or more"},
 		{"only repetitions", each(24, 60, func(_, _ int, a *Asked) error { a.Input = make([]float64, 10); return nil }), "0 of the 19 clients that would set the threshold have asked 50 different rows, and it takes 12"},
 		{"ragged", each(24, 60, func(i, k int, a *Asked) error { a.Input = a.Input[:10-i/23*k/59]; return nil }), "row 1440 of the traffic has 9 inputs and 3 scores, and the first has 10 and 3"},
 		{"other scores", each(24, 60, func(i, k int, a *Asked) error { a.Scores = a.Scores[:3-i/23*k/59]; return nil }), "row 1440 of the traffic has 10 inputs and 2 scores"},
