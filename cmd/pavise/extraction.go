@@ -246,7 +246,7 @@ func startOf(path string) ([]byte, error) {
 		return nil, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("read the calibration: %v", err), Err: err}
 	}
 	defer f.Close()
-	start := make([]byte, 64)
+	start := make([]byte, 256)
 	n, err := io.ReadFull(f, start)
 	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) && err != io.EOF {
 		return nil, fmt.Errorf("read the calibration: %w", err)

@@ -51,6 +51,19 @@ func TestCalibrationFile(t *testing.T) {
 	if !IsCalibration(text[:64]) || IsCalibration([]byte("client,x\n")) || IsCalibration(nil) {
 		t.Error("it is not told from traffic")
 	}
+	var laid bytes.Buffer
+	if err := json.Indent(&laid, text, "", "  "); err != nil {
+		t.Fatal(err)
+	}
+	for name, other := range map[string][]byte{
+		"with a mark of its encoding": append([]byte("\ufeff"), text...),
+		"laid out in lines":          laid.Bytes(),
+		"in another order":           slices.Concat([]byte(`{"sha256":"`), bytes.Repeat([]byte("0"), 64), []byte(`", `), text[1:]),
+	} {
+		if _, err := ParseCalibration(other); !IsCalibration(other) || pavise.KindOf(err) != pavise.Invalid {
+			t.Errorf("a calibration %s: told %v, %v", name, IsCalibration(other), err)
+		}
+	}
 	read, err := ParseCalibration(append(slices.Clone(text), '\n'))
 	if err != nil {
 		t.Fatal(err)
