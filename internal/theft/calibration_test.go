@@ -471,3 +471,30 @@ func putAt(v any, path []any, change func(any) any) {
 		l[at] = change(l[at])
 	}
 }
+
+// TestThousandsInTurns measures a client between whose rows more others ask than detectors
+// remember elsewhere: none that sets the threshold is forgotten.
+func TestThousandsInTurns(t *testing.T) {
+	w, c, _ := small(t)
+	next := w.habit(clientRand(1, 2))
+	judged := map[string]bool{"one": true}
+	for i := range 2*extractionClients + 2 {
+		judged[fmt.Sprint(i)] = true
+	}
+	tr := &trainer{c: c, judged: judged, turns: looks[:1], traffic: func(yield func(*Asked, error) bool) {
+		for k := range looks[0] {
+			for i := range len(judged) - 1 {
+				if k == looks[0]-1 && !yield(&Asked{Client: fmt.Sprint(i), Input: []float64{0}}, nil) { // of another width: counted, and not looked at
+					return
+				}
+			}
+			row := next()
+			if !yield(&Asked{Client: "one", Input: row, Scores: w.scores(row)}, nil) {
+				return
+			}
+		}
+	}}
+	if all, err := tr.take(); err != nil || len(all) != 1 || all[0].client != "one" {
+		t.Errorf("%d looks, %v", len(all), err)
+	}
+}

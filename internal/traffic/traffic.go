@@ -27,7 +27,7 @@ var (
 	clientColumns = []string{"client", "client_id", "caller", "principal", "user", "user_id", "account", "account_id", "who", "subject"}
 	modelColumns  = []string{"model", "model_name"}
 	inputColumns  = []string{"input", "inputs", "features", "x", "row"}
-	outputColumns = []string{"output", "outputs", "scores", "probabilities", "logits"}
+	outputColumns = []string{"output", "outputs", "scores", "probabilities", "probs", "proba", "logits"}
 	answerColumns = []string{"prediction", "predicted", "predicted_class", "label", "class", "answer", "y"}
 	otherColumns  = []string{"time", "timestamp", "ts", "date", "id", "request_id", "seq", "group", "org", "organisation", "organization", "tenant", "network"}
 	scoreColumn   = regexp.MustCompile(`(?i)^(output|score|prob|proba|probability|logit|p)[_.]?\d+$`)
