@@ -57,8 +57,8 @@ func TestCalibrationFile(t *testing.T) {
 	}
 	for name, other := range map[string][]byte{
 		"with a mark of its encoding": append([]byte("\ufeff"), text...),
-		"laid out in lines":          laid.Bytes(),
-		"in another order":           slices.Concat([]byte(`{"sha256":"`), bytes.Repeat([]byte("0"), 64), []byte(`", `), text[1:]),
+		"laid out in lines":           laid.Bytes(),
+		"in another order":            slices.Concat([]byte(`{"sha256":"`), bytes.Repeat([]byte("0"), 64), []byte(`", `), text[1:]),
 	} {
 		if _, err := ParseCalibration(other); !IsCalibration(other) || pavise.KindOf(err) != pavise.Invalid {
 			t.Errorf("a calibration %s: told %v, %v", name, IsCalibration(other), err)
