@@ -164,7 +164,7 @@ func (v *trafficFlags) calibrate(c *cli, path string) (*theft.Calibration, traff
 	made, err := theft.Calibrate(c.countingRows(source.Rows(&read)), v.Alpha, v.Seed)
 	c.counted()
 	if err != nil {
-		return nil, read, err
+		return nil, read, read.Explain(err)
 	}
 	made.Columns = read.Named()
 	return made, read, nil
@@ -246,7 +246,7 @@ func startOf(path string) ([]byte, error) {
 		return nil, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("read the calibration: %v", err), Err: err}
 	}
 	defer f.Close()
-	start := make([]byte, 64)
+	start := make([]byte, 256)
 	n, err := io.ReadFull(f, start)
 	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) && err != io.EOF {
 		return nil, fmt.Errorf("read the calibration: %w", err)

@@ -9,6 +9,7 @@ import (
 	"io"
 	"iter"
 	"net/http"
+	"reflect"
 	"strings"
 	"time"
 
@@ -27,12 +28,38 @@ const (
 	maxAnswer   = 64 << 20 // bytes
 )
 
+// unwritten is the error of a request that is no JSON, because a file that goes into it as it
+// stands is none.
+func unwritten(verb string, req any, err error) error {
+	why := &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("the request for %s cannot be written as JSON: %v", verb, err), Hint: "is one of its files not what it should be?"}
+	v := reflect.Indirect(reflect.ValueOf(req))
+	if v.Kind() != reflect.Struct {
+		return why
+	}
+	for _, field := range reflect.VisibleFields(v.Type()) {
+		value, err := v.FieldByIndexErr(field.Index)
+		if err != nil || !value.CanInterface() {
+			continue
+		}
+		if text, ok := value.Interface().(json.RawMessage); ok && text != nil && !json.Valid(text) {
+			name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
+			why.Msg = fmt.Sprintf("the file for %s of %s is not JSON", name, verb)
+			if len(bytes.TrimSpace(text)) == 0 {
+				why.Msg = fmt.Sprintf("the file for %s of %s is empty", name, verb)
+			}
+			why.Hint = fmt.Sprintf("pavise %s --help says what the file holds", strings.Replace(verb, ".", " ", 1))
+			return why
+		}
+	}
+	return why
+}
+
 // Call does a verb: req is its request, and resp, unless nil, receives its
 // answer. A refusal is an *pavise.Error with the server's words.
 func (c *Client) Call(ctx context.Context, verb string, req, resp any) error {
 	body, err := json.Marshal(req)
 	if err != nil {
-		return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("the request for %s cannot be written as JSON: %v", verb, err), Hint: "is one of its files not what it should be?", Err: err}
+		return unwritten(verb, req, err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()

@@ -36,6 +36,35 @@ func TestClientFollowsNobody(t *testing.T) {
 	}
 }
 
+// TestUnwritten says which file of a request is no JSON.
+func TestUnwritten(t *testing.T) {
+	type terms struct {
+		Calibration json.RawMessage `json:"calibration,omitzero"`
+	}
+	type put struct {
+		Model string `json:"model"`
+		terms
+		Bounds json.RawMessage `json:"bounds,omitzero"`
+		Terms  *terms          `json:"terms"`
+	}
+	type open struct {
+		Terms terms           `json:"terms"`
+		File  json.RawMessage `json:"file"`
+	}
+	good := json.RawMessage("{}")
+	for want, req := range map[string]any{
+		"the file for bounds of route.put is not JSON":   &put{Model: "m", Bounds: json.RawMessage("client,a\n")},
+		"the file for file of route.put is empty":        open{File: json.RawMessage(" \n")},
+		"the request for route.put cannot be written as": &put{Bounds: good, Terms: &terms{Calibration: json.RawMessage("x")}},
+		"the request for route.put cannot be written":    map[string]any{"a": json.RawMessage("x")},
+	} {
+		err := (&Client{Base: "http://127.0.0.1:9"}).Call(t.Context(), "route.put", req, nil)
+		if pavise.KindOf(err) != pavise.Invalid || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("%v, want %s", err, want)
+		}
+	}
+}
+
 // TestStrangeServers are told from ours.
 func TestStrangeServers(t *testing.T) {
 	tests := map[string]struct {

@@ -575,8 +575,9 @@ func TestCurve(t *testing.T) {
 	}
 }
 
-// calibration is made of honest clients, whose rows have columns that hang together.
-func (b bench) calibration() string {
+// calibration is made of honest clients, whose rows have columns that hang together, and who
+// are told scores, or the class alone.
+func (b bench) calibration(scores bool) string {
 	b.t.Helper()
 	v, err := openModel(b.path("m.onnx"), "", perturbation{})
 	if err != nil {
@@ -602,7 +603,11 @@ func (b bench) calibration() string {
 			}
 			top := said.ArgMax()
 			for i := range rows.Rows {
-				if !yield(&theft.Asked{Client: fmt.Sprint("client ", who), Input: long(rows.Row(i)), Scores: long(said.Row(i)), Class: top[i]}, nil) {
+				a := &theft.Asked{Client: fmt.Sprint("client ", who), Input: long(rows.Row(i)), Class: top[i]}
+				if scores {
+					a.Scores = long(said.Row(i))
+				}
+				if !yield(a, nil) {
 					return
 				}
 			}
@@ -623,7 +628,7 @@ func (b bench) calibration() string {
 // found, whatever is done to the answers, and a run that was stopped is seen whole.
 func TestRowsToDetection(t *testing.T) {
 	b := newBench(t)
-	file := b.calibration()
+	file := b.calibration(true)
 	watched := func(x *Extract) {
 		x.Data, x.Label, x.Attack, x.Budget, x.Calibration = b.path("honest.csv"), "", "random", 600, file
 	}
@@ -633,6 +638,17 @@ func TestRowsToDetection(t *testing.T) {
 	}
 	if d := b.run(b.extract(func(x *Extract) { watched(x); x.Defence = "label" })).Detection; d.Rows != plain.Rows {
 		t.Errorf("behind a defence %d rows, without %d", d.Rows, plain.Rows)
+	}
+	labels := newBench(t)
+	blind := labels.calibration(false)
+	if d := labels.run(labels.extract(func(x *Extract) { watched(x); x.Data, x.Calibration = labels.path("honest.csv"), blind })).Detection; d.First == nil || d.Rows > 300 {
+		t.Errorf("by classes alone: %+v", d)
+	}
+	if d := labels.run(labels.extract(func(x *Extract) {
+		watched(x)
+		x.Data, x.Calibration, x.Attack = labels.path("honest.csv"), blind, "in-distribution"
+	})).Detection; d.First != nil {
+		t.Errorf("honest rows, by classes alone: %+v", d)
 	}
 	split := b.run(b.extract(func(x *Extract) { watched(x); x.Sybils = 3 })).Detection
 	if split.First == nil || split.Identities != 3 || split.Rows <= split.First.Rows {

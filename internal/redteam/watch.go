@@ -3,6 +3,7 @@ package redteam
 import (
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/extraction"
@@ -24,6 +25,7 @@ type Detection struct {
 	First      *theft.Sighting `json:"first,omitempty"` // with the rows that this identity itself had asked
 	Closest    *theft.Sighting `json:"closest,omitempty"`
 	watch      *theft.Extraction
+	classes    bool // alone are what the calibration knows of answers
 }
 
 // newDetection reads a calibration and begins to watch; without a file it is nil, and sees
@@ -40,13 +42,17 @@ func newDetection(path string, v *victim, identities int) (*Detection, error) {
 		return nil, &pavise.Error{Kind: pavise.Invalid, Msg: path + " is no calibration", Hint: "make one of honest clients' traffic with pavise firewall calibrate"}
 	}
 	c, err := theft.ParseCalibration(text)
-	if err == nil {
-		err = c.Takes(nil, v.cols, v.classes)
-	}
 	if err != nil {
 		return nil, err
 	}
-	return &Detection{Bound: c.Taken(), Identities: identities, watch: theft.NewExtraction(c)}, nil
+	classes, scores := c.Scores == 0 && slices.ContainsFunc(c.Groups, func(class int) bool { return class >= 0 }), v.classes
+	if classes {
+		scores = 0 // callers are told the class alone: detectors learn no more
+	}
+	if err = c.Takes(nil, v.cols, scores); err != nil {
+		return nil, err
+	}
+	return &Detection{Bound: c.Taken(), Identities: identities, watch: theft.NewExtraction(c), classes: classes}, nil
 }
 
 // see shows the detectors a row, after so many.
@@ -56,6 +62,9 @@ func (d *Detection) see(rows int, client string, input, scores []float64) {
 		if s > scores[top] {
 			top = k
 		}
+	}
+	if d.classes {
+		scores = nil
 	}
 	s, found := d.watch.See(&theft.Asked{Client: client, Input: input, Scores: scores, Class: top})
 	if !found {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"iter"
 	"math"
@@ -40,6 +41,9 @@ var looks = []int{50, 100, 150, 250, 350, 500, 750, 900, 1000, 1500, 2000}
 // Looks are the numbers of different rows after which a client is judged, as far as a
 // calibration supports them.
 func Looks() [LookCount]int { return [LookCount]int(looks) }
+
+// ErrTooFew is in the error of [Calibrate] where too few clients asked enough.
+var ErrTooFew = errors.New("too few clients")
 
 // A Level is how large a measure of known rows is.
 type Level struct {
@@ -179,8 +183,9 @@ func (t *trainer) part(count map[string]int) error {
 	if len(names) < calibrationLeast {
 		return &pavise.Error{
 			Kind: pavise.Invalid,
-			Msg:  fmt.Sprintf("%d clients have asked %d rows or more, and a calibration needs %d of them", len(names), looks[0], calibrationLeast),
+			Msg:  fmt.Sprintf("of the %d clients of the traffic %d have asked %d rows or more, and a calibration needs %d of them", len(count), len(names), looks[0], calibrationLeast),
 			Hint: "record more honest clients; to bound false alarms by 0.5% it takes 240",
+			Err:  ErrTooFew,
 		}
 	}
 	slices.SortFunc(names, func(a, b string) int {

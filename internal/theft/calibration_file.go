@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/anomaly"
@@ -22,6 +23,9 @@ const fileMost = 4
 // measures that its numbers are of: whatever changes them changes it. No other form is read,
 // because numbers of other measures would judge clients by what they are not.
 const calibrationFormat = "pavise.calibration/6"
+
+// calibrationHead is how many bytes from its beginning name a calibration, at most.
+const calibrationHead = 256
 
 // A calibrationFile is what the file of a calibration holds.
 type calibrationFile struct {
@@ -40,9 +44,12 @@ func (c *Calibration) Marshal() ([]byte, error) {
 	return json.Marshal(calibrationFile{calibrationFormat, hex.EncodeToString(sum[:]), body})
 }
 
-// IsCalibration reports whether a file that begins so is one of a calibration.
+// IsCalibration reports whether a file that begins so is one of a calibration, or was one before
+// somebody laid it out otherwise: such a file is refused for what it is.
 func IsCalibration(start []byte) bool {
-	return bytes.HasPrefix(start, []byte(`{"format":"`+calibrationFormat[:len("pavise.calibration/")]))
+	start = bytes.TrimPrefix(start, []byte("\ufeff"))
+	head := strings.Join(strings.Fields(string(start[:min(len(start), calibrationHead)])), "")
+	return strings.HasPrefix(head, "{") && strings.Contains(head, `"format":"`+calibrationFormat[:len("pavise.calibration/")])
 }
 
 // ParseCalibration reads the file of a calibration. One that was changed, or of which any
@@ -60,7 +67,7 @@ func ParseCalibration(b []byte) (*Calibration, error) {
 		return nil, bad("it was made by another version of Pavise: its format is %.40q, and this version reads %q alone", file.Format, calibrationFormat)
 	}
 	if sum := sha256.Sum256(file.Body); file.SHA256 != hex.EncodeToString(sum[:]) {
-		return nil, bad("it was changed after it was made")
+		return nil, bad("it was changed after it was made, or laid out otherwise: its bytes are not those that were written")
 	}
 	c, err := plainjson.ReadKnown[Calibration](file.Body)
 	if err != nil {

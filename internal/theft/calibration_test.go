@@ -51,6 +51,19 @@ func TestCalibrationFile(t *testing.T) {
 	if !IsCalibration(text[:64]) || IsCalibration([]byte("client,x\n")) || IsCalibration(nil) {
 		t.Error("it is not told from traffic")
 	}
+	var laid bytes.Buffer
+	if err := json.Indent(&laid, text, "", "  "); err != nil {
+		t.Fatal(err)
+	}
+	for name, other := range map[string][]byte{
+		"with a mark of its encoding": append([]byte("\ufeff"), text...),
+		"laid out in lines":           laid.Bytes(),
+		"in another order":            slices.Concat([]byte(`{"sha256":"`), bytes.Repeat([]byte("0"), 64), []byte(`", `), text[1:]),
+	} {
+		if _, err := ParseCalibration(other); !IsCalibration(other) || pavise.KindOf(err) != pavise.Invalid {
+			t.Errorf("a calibration %s: told %v, %v", name, IsCalibration(other), err)
+		}
+	}
 	read, err := ParseCalibration(append(slices.Clone(text), '\n'))
 	if err != nil {
 		t.Fatal(err)
@@ -288,9 +301,9 @@ func TestCalibrateRefuses(t *testing.T) {
 		traffic Traffic
 		want    string
 	}{
-		{"nobody", each(0, 0, same), "0 clients have asked 50 rows or more, and a calibration needs 20 of them"},
-		{"too few", each(19, 60, same), "19 clients have asked 50 rows or more"},
-		{"too short", each(30, 49, same), "0 clients have asked 50 rows or more"},
+		{"nobody", each(0, 0, same), "of the 0 clients of the traffic 0 have asked 50 rows or more, and a calibration needs 20 of them"},
+		{"too few", each(19, 60, same), "of the 19 clients of the traffic 19 have asked 50 rows or more"},
+		{"too short", each(30, 49, same), "of the 30 clients of the traffic 0 have asked 50 rows or more"},
 		{"only repetitions", each(24, 60, func(_, _ int, a *Asked) error { a.Input = make([]float64, 10); return nil }), "0 of the 19 clients that would set the threshold have asked 50 different rows, and it takes 12"},
 		{"ragged", each(24, 60, func(i, k int, a *Asked) error { a.Input = a.Input[:10-i/23*k/59]; return nil }), "row 1440 of the traffic has 9 inputs and 3 scores, and the first has 10 and 3"},
 		{"other scores", each(24, 60, func(i, k int, a *Asked) error { a.Scores = a.Scores[:3-i/23*k/59]; return nil }), "row 1440 of the traffic has 10 inputs and 2 scores"},
@@ -456,5 +469,32 @@ func putAt(v any, path []any, change func(any) any) {
 	case int:
 		l := v.([]any)
 		l[at] = change(l[at])
+	}
+}
+
+// TestThousandsInTurns measures a client between whose rows more others ask than detectors
+// remember elsewhere: none that sets the threshold is forgotten.
+func TestThousandsInTurns(t *testing.T) {
+	w, c, _ := small(t)
+	next := w.habit(clientRand(1, 2))
+	judged := map[string]bool{"one": true}
+	for i := range 2*extractionClients + 2 {
+		judged[fmt.Sprint(i)] = true
+	}
+	tr := &trainer{c: c, judged: judged, turns: looks[:1], traffic: func(yield func(*Asked, error) bool) {
+		for k := range looks[0] {
+			for i := range len(judged) - 1 {
+				if k == looks[0]-1 && !yield(&Asked{Client: fmt.Sprint(i), Input: []float64{0}}, nil) { // of another width: counted, and not looked at
+					return
+				}
+			}
+			row := next()
+			if !yield(&Asked{Client: "one", Input: row, Scores: w.scores(row)}, nil) {
+				return
+			}
+		}
+	}}
+	if all, err := tr.take(); err != nil || len(all) != 1 || all[0].client != "one" {
+		t.Errorf("%d looks, %v", len(all), err)
 	}
 }

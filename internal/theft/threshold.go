@@ -107,7 +107,7 @@ func (t *trainer) take() (all []taken, err error) {
 	for look := range t.turned {
 		t.turned[look] = turn{}
 	}
-	e.turns, e.turned = t.turns, t.turnedAt
+	e.turns, e.turned, e.Most = t.turns, t.turnedAt, len(t.judged) // none is forgotten: the operator's own file says how many there are
 	e.took = func(client string, look int, values *[measures]float64, told *[traits * traitTells]float64) {
 		all = append(all, taken{client, look, seen[client]>>look&1 == 1, *values, *told})
 		seen[client] |= 1 << look

@@ -11,6 +11,8 @@ type Replayed struct {
 	Clients     []ReplayedClient `json:"clients"`
 	Green       int              `json:"green"`
 	Amber       int              `json:"amber"`
+	Unjudged    int              `json:"unjudged"`            // of the green: those who asked too few different rows for the first look
+	Forgotten   int              `json:"forgotten,omitempty"` // those who were forgotten for want of room, and looked at anew
 	Rows        int              `json:"rows"`
 	Calibration Bound            `json:"calibration"`
 	Read        Reading          `json:"read"`
@@ -24,6 +26,7 @@ type ReplayedClient struct {
 	Rows      int     `json:"rows"`
 	At        int     `json:"rows_to_detection,omitempty"` // rows after which it left green
 	Detector  string  `json:"detector,omitempty"`          // whose measure was, or is, furthest out
+	Looks     int     `json:"looks"`                       // at what it asks, that it has come to
 	Score     float64 `json:"score"`                       // at that moment; of a green client the highest
 	Threshold float64 `json:"threshold"`
 	Evidence  string  `json:"evidence,omitempty"`
@@ -33,8 +36,18 @@ type ReplayedClient struct {
 // rows there were so far. Traffic that does not fit the calibration, or of which a row cannot
 // be read, is an error.
 func (t *Source) Replay(calibration *theft.Calibration, seen func(rows int)) (*Replayed, error) {
+	return t.replay(calibration, replayClients, seen)
+}
+
+// replayClients are remembered at a time: more than a gateway does, for thousands who ask in
+// turns would push each other out, and nobody would be judged. They take some 15 KiB each.
+const replayClients = 1 << 15
+
+func (t *Source) replay(calibration *theft.Calibration, most int, seen func(rows int)) (*Replayed, error) {
 	result := &Replayed{Calibration: BoundOf(calibration)}
 	detectors, at, order := theft.NewExtraction(calibration), map[string]*ReplayedClient{}, []string{}
+	forgotten := map[string]bool{}
+	detectors.Most, detectors.Lost = most, func(client string) { forgotten[client] = true }
 	for a, err := range t.Rows(&result.Read) {
 		if err != nil {
 			return nil, err
@@ -59,16 +72,31 @@ func (t *Source) Replay(calibration *theft.Calibration, seen func(rows int)) (*R
 	}
 	for _, name := range order {
 		client := at[name]
-		if s := detectors.Closest(name); client.Tier == "green" {
+		s := detectors.Closest(name)
+		if client.Looks = s.Looked; client.Tier == "green" {
 			client.Detector, client.Score = s.Detector, s.Score
-			result.Green++
+			if result.Green++; s.Looked == 0 && !forgotten[name] {
+				result.Unjudged++
+			}
 		} else {
 			result.Amber++
 		}
 		result.Clients = append(result.Clients, *client)
 	}
-	result.Words = fmt.Sprintf("%d of %d clients left green; %s", result.Amber, len(order), result.Calibration.Words())
+	result.Forgotten = len(forgotten)
+	result.Words = fmt.Sprintf("%d of %d clients left green%s; %s", result.Amber, len(order), result.passedOver(), result.Calibration.Words())
 	return result, nil
+}
+
+// passedOver says how many clients are green because they were not looked at.
+func (r *Replayed) passedOver() (s string) {
+	if r.Unjudged > 0 {
+		s = fmt.Sprintf("; %d asked fewer than %d different rows, too few to be judged by what they ask", r.Unjudged, r.Calibration.Looks[0])
+	}
+	if r.Forgotten > 0 {
+		s += fmt.Sprintf("; %d were forgotten for want of room while others asked, and looked at anew", r.Forgotten)
+	}
+	return s
 }
 
 // A Bound is what a calibration promises.

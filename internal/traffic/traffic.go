@@ -5,6 +5,7 @@
 package traffic
 
 import (
+	"errors"
 	"fmt"
 	"hash/fnv"
 	"io/fs"
@@ -26,7 +27,7 @@ var (
 	clientColumns = []string{"client", "client_id", "caller", "principal", "user", "user_id", "account", "account_id", "who", "subject"}
 	modelColumns  = []string{"model", "model_name"}
 	inputColumns  = []string{"input", "inputs", "features", "x", "row"}
-	outputColumns = []string{"output", "outputs", "scores", "probabilities", "logits"}
+	outputColumns = []string{"output", "outputs", "scores", "probabilities", "probs", "proba", "logits"}
 	answerColumns = []string{"prediction", "predicted", "predicted_class", "label", "class", "answer", "y"}
 	otherColumns  = []string{"time", "timestamp", "ts", "date", "id", "request_id", "seq", "group", "org", "organisation", "organization", "tenant", "network"}
 	scoreColumn   = regexp.MustCompile(`(?i)^(output|score|prob|proba|probability|logit|p)[_.]?\d+$`)
@@ -132,6 +133,8 @@ type like struct {
 	model         string // that the rows are of; "" where no column tells
 	width, scores int
 	rows          int
+	numbers       []bool   // by column of inputs: whether it has held a number
+	gaps          []string // by column of inputs: the first word in it that may stand for a gap, or ""
 }
 
 // file gives the rows of one file. It reports whether more are wanted.
@@ -248,6 +251,16 @@ func (r *Reading) Named() []string {
 	return r.Inputs
 }
 
+// Explain adds to the error of a calibration by this traffic what its columns may have to do
+// with it.
+func (r *Reading) Explain(err error) error {
+	var said *pavise.Error
+	if r.Client != "" || len(r.Inputs) == 0 || !errors.Is(err, theft.ErrTooFew) || !errors.As(err, &said) {
+		return err
+	}
+	return &pavise.Error{Kind: said.Kind, Msg: said.Msg + "; no column says who asked, so each file is one client", Hint: `give the rows a column "client", or each client a file in one directory`, Err: err}
+}
+
 // errEnough ends a reading that is not wanted any more.
 var errEnough = fmt.Errorf("enough")
 
@@ -275,7 +288,7 @@ func (o *rowReader) each(row table.Row, yield func(*theft.Asked) bool) error {
 		}
 	}
 	rows := 1
-	if o.in, rows, err = o.numbers(o.in[:0], row, o.r.Inputs); err != nil {
+	if o.in, rows, err = o.inputs(o.in[:0], row); err != nil {
 		return err
 	}
 	if err := o.answers(row, rows); err != nil {
@@ -359,26 +372,81 @@ func classOf(text string) int {
 	return int(h.Sum32())
 }
 
-// numbers appends the numbers of columns. A text is a category, and counts as a number of
-// its own below a thousand.
+// numbers appends the numbers of columns.
 func (o *rowReader) numbers(dst []float64, row table.Row, columns []string) ([]float64, int, error) {
 	if len(columns) == 1 {
+		return row.Batch(dst, columns[0])
+	}
+	dst, err := row.Append(dst, columns...)
+	return dst, 1, err
+}
+
+// inputs appends the numbers of the columns of inputs. A text is a category, and counts as a
+// number of its own below a thousand.
+func (o *rowReader) inputs(dst []float64, row table.Row) ([]float64, int, error) {
+	columns := o.r.Inputs
+	if len(columns) == 1 {
 		if dst, rows, err := row.Batch(dst, columns[0]); err == nil {
-			return dst, rows, nil
+			return dst, rows, o.first.number(0, row, columns[0])
 		}
 	}
-	for _, column := range columns {
+	for i, column := range columns {
 		more, err := row.Append(dst, column)
-		if err != nil {
-			text, textErr := row.Text(column)
-			if _, numErr := strconv.ParseFloat(strings.TrimSpace(text), 64); textErr != nil || numErr == nil || text == "" {
-				return dst, 0, err
-			}
+		if err == nil {
+			err = o.first.number(i, row, column)
+		} else if text, textErr := row.Text(column); textErr == nil && wordy(text) {
 			more = append(dst, float64(classOf(text)%997))
+			err = o.first.text(i, row, column, text)
+		}
+		if err != nil {
+			return dst, 0, err
 		}
 		dst = more
 	}
 	return dst, 1, nil
+}
+
+// wordy reports whether a text says something, and not a number, such as one too large.
+func wordy(text string) bool {
+	text = strings.TrimSpace(text)
+	_, err := strconv.ParseFloat(text, 64)
+	return text != "" && errors.Is(err, strconv.ErrSyntax)
+}
+
+// Words that are written where nothing is known. In a column of texts they are as good as
+// others; in one of numbers they are gaps.
+var gapWords = []string{"?", "-", "--", ".", "na", "n/a", "#n/a", "<na>", "null", "none", "nil", "missing", "unknown", "undefined", "#value!", "#div/0!", "#ref!"}
+
+// number notes that a column holds a number.
+func (l *like) number(i int, row table.Row, column string) error {
+	l.grow(i)
+	if l.numbers[i] = true; l.gaps[i] != "" {
+		return mixed(row, column, fmt.Sprintf("it is a number, and a row before has %.60q", l.gaps[i]))
+	}
+	return nil
+}
+
+// text notes that a column holds a text.
+func (l *like) text(i int, row table.Row, column, text string) error {
+	l.grow(i)
+	if l.numbers[i] {
+		return mixed(row, column, fmt.Sprintf("%.60q is no number, and the rows before have numbers", text))
+	}
+	if l.gaps[i] == "" && slices.Contains(gapWords, strings.ToLower(strings.TrimSpace(text))) {
+		l.gaps[i] = text
+	}
+	return nil
+}
+
+func (l *like) grow(i int) {
+	for len(l.numbers) <= i {
+		l.numbers, l.gaps = append(l.numbers, false), append(l.gaps, "")
+	}
+}
+
+// mixed is the error of a column of numbers and of texts: what is meant by them nobody knows.
+func mixed(row table.Row, column, why string) error {
+	return &pavise.Error{Kind: pavise.Invalid, Msg: row.Place(column) + ": " + why, Hint: "clean the data, or fill the gap with a number; categories are texts in all rows, or numbers in all"}
 }
 
 // ask has the model answer rows.

@@ -339,7 +339,8 @@ func viewTier(s tier.Standing) TierView {
 func tierWords(s tier.Standing) string {
 	var evidence string
 	if e := s.Evidence; e != nil {
-		evidence = fmt.Sprintf("after %d rows, %s: %.2f by the measure %s, where %.2f is the most of honest clients", e.Rows, e.Evidence, e.Score, e.Detector, e.Threshold)
+		seen := strings.TrimPrefix(e.Evidence, fmt.Sprintf("%d rows: ", e.Rows)) // it stands before it here
+		evidence = fmt.Sprintf("after %d rows, %s: %.2f by the measure %s, where %.2f is the most of honest clients", e.Rows, seen, e.Score, e.Detector, e.Threshold)
 	}
 	switch {
 	case s.By != (pavise.Name{}) && s.Tier == tier.Green:

@@ -228,7 +228,7 @@ func TestMakersAreKnownByTheLog(t *testing.T) {
 
 // The words of a standing name whose word it is, and what was measured.
 func TestTierWords(t *testing.T) {
-	seen := &theft.Sighting{Rows: 250, Detector: "low-margin", Score: 3.14159, Threshold: 2.5, Evidence: "40% of its rows lie close to a border"}
+	seen := &theft.Sighting{Rows: 250, Detector: "low-margin", Score: 3.14159, Threshold: 2.5, Evidence: "250 rows: 40% of its rows lie close to a border"}
 	by := pavise.Name{Tenant: "local", Kind: "human", ID: "ana"}
 	for want, s := range map[string]tier.Standing{
 		"nothing is known against it": {},
