@@ -128,19 +128,17 @@ func (s *streaming) hear(ctx context.Context, next said) {
 		if !b.begun && b.first.After(from) {
 			from = b.first
 		}
-		left := b.every.Drain(len(b.waiting)+len(s.tail)+comment) - time.Duration(b.every)
+		// 64 bytes are more than the comment takes that names the record
+		left := b.every.Drain(len(b.waiting)+len(s.tail)+64) - time.Duration(b.every)
 		b.why, b.end = next.err, s.x.rung(from.Add(left))
 	}
 }
 
-// comment is more than the comment takes that names the record, in bytes.
-const comment = 64
-
 // next sets the timer to the next write, of which all but the sending is done before its
-// time: how much that is shows in nothing.
+// time, and a record begins when that says: how much that is shows in nothing.
 func (s *streaming) next(timer *time.Timer) {
 	s.beat.at = s.due()
-	timer.Reset(time.Until(s.beat.at) - ontime.Early)
+	timer.Reset(time.Until(s.beat.at) - 2*ontime.Early)
 }
 
 // due is when something is to be written next: far away while nothing came.
@@ -161,6 +159,7 @@ func (s *streaming) strike(ctx context.Context) (over bool, err error) {
 	if b.first.IsZero() {
 		return false, nil
 	}
+	ontime.Last(b.at.Add(-ontime.Early))
 	if over = b.why != nil && !b.at.Before(b.end); over {
 		err = s.over(ctx, b.why)
 	}
