@@ -103,16 +103,18 @@ func (h *house) post(ctx context.Context, client *http.Client, path, body string
 	return resp, nil
 }
 
-// one asks the scorer.
-func (h *house) one(ctx context.Context, client *http.Client, kind int) ([]float64, error) {
-	from := time.Now()
-	resp, err := h.post(ctx, client, "/v2/models/scorer/infer", `{"inputs":[{"name":"x","shape":[1,2],"datatype":"FP32","data":[MARK,0.5]}]}`, kind)
-	if err != nil {
-		return nil, err
+// one asks a model for one answer.
+func (h *house) one(model string) question {
+	return func(ctx context.Context, client *http.Client, kind int) ([]float64, error) {
+		from := time.Now()
+		resp, err := h.post(ctx, client, "/v2/models/"+model+"/infer", `{"inputs":[{"name":"x","shape":[1,2],"datatype":"FP32","data":[MARK,0.5]}]}`, kind)
+		if err != nil {
+			return nil, err
+		}
+		defer resp.Body.Close()
+		_, err = io.Copy(io.Discard, resp.Body)
+		return []float64{time.Since(from).Seconds()}, err
 	}
-	defer resp.Body.Close()
-	_, err = io.Copy(io.Discard, resp.Body)
-	return []float64{time.Since(from).Seconds()}, err
 }
 
 // stream asks the talker, and notes each read.
