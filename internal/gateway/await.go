@@ -7,40 +7,43 @@ import (
 	"github.com/pavise/pavise/internal/telemetry"
 )
 
-// await lets an answer that the model had a part in, or the refusal in its place, wait for
-// its rung on the route's ladder: when it leaves tells which rung that was. It comes before
-// the record is written, for the records of others are numbered, too, and the number would
-// tell when it was. Whoever waits keeps the answer, in memory that is theirs, and their
-// place among the requests under way; the wait ends when the caller leaves.
+// await lets an answer that the model had a part in, or the refusal in its place, wait until
+// a lead before its rung on the route's ladder: when it leaves tells which rung that was. It
+// comes before the record is written, for the records of others are numbered, too, and the
+// number would tell when it was; and the lead is for the record, which takes longer the more
+// it keeps. Behind it x.leave waits for the rung. Whoever waits keeps the answer, in memory that
+// is theirs, and their place among the requests under way; the wait ends when the caller leaves.
 func (x *Exchange) await(ctx context.Context) {
 	if x.route.Ladder.IsZero() || x.whole.IsZero() || x.ended {
 		return
 	}
 	x.seen.Enter(telemetry.Hold)
 	x.rest()
-	wait(ctx, x.rung(0))
+	x.until(ctx, x.rung(time.Now()))
 }
 
-// rung returns when what is ready in some time may leave, by the route's ladder, and notes
-// it for the record.
-func (x *Exchange) rung(in time.Duration) time.Time {
-	at, late := x.route.Ladder.Rung(time.Since(x.whole) + in)
+// until waits until a lead before a rung, and x.leave for the rest. What is late waits for nothing.
+func (x *Exchange) until(ctx context.Context, rung time.Time) {
+	if !x.trail.Late {
+		x.leave.Ready(ctx, rung, x.route.Ladder.Lead())
+	}
+}
+
+// rung returns when what is ready at a time may leave, by the route's ladder, and notes it
+// for the record: at once, on a route without one.
+func (x *Exchange) rung(ready time.Time) time.Time {
+	ladder := x.route.Ladder
+	if ladder.IsZero() {
+		return ready
+	}
+	at, late := ladder.Rung(max(ready.Sub(x.whole), time.Since(x.whole)+ladder.Lead()))
 	if x.trail.Late = late; late {
 		x.trail.Rung = ""
 		x.seen.Late()
-	} else {
-		x.trail.Rung = at.String()
+		return ready
 	}
+	x.trail.Rung = at.String()
 	return x.whole.Add(at)
-}
-
-// rungIn is the rung of what is ready in some time, on a route that has a ladder, and that
-// time on others.
-func (x *Exchange) rungIn(d time.Duration) time.Time {
-	if x.route.Ladder.IsZero() {
-		return time.Now().Add(d)
-	}
-	return x.rung(d)
 }
 
 // rest gives back all but the answer and what is to be written of it.
@@ -50,18 +53,4 @@ func (x *Exchange) rest() {
 	}
 	x.room.Free()
 	x.room, x.request = nil, nil
-}
-
-// wait returns at a time, or when the caller leaves.
-func wait(ctx context.Context, until time.Time) {
-	left := time.Until(until)
-	if left <= 0 {
-		return
-	}
-	timer := time.NewTimer(left)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-	}
 }

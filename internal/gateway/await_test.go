@@ -82,7 +82,8 @@ func (w *world) last(t *testing.T) record.Record {
 
 const row = `{"inputs":[{"name":"x","shape":[1,2],"datatype":"FP32","data":[0.5,0.25]}]}`
 
-// TestLadder holds answers and refusals in their place to the rungs, to the nanosecond.
+// TestLadder holds answers and refusals in their place to the rungs, to the nanosecond. The
+// record is written in the two milliseconds before.
 func TestLadder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, model := onLadder(t, "20ms x2 to 200ms")
@@ -91,9 +92,9 @@ func TestLadder(t *testing.T) {
 			rung        string
 			late        bool
 		}{
-			{0, 20 * time.Millisecond, "20ms", false}, {19 * time.Millisecond, 20 * time.Millisecond, "20ms", false},
-			{21 * time.Millisecond, 40 * time.Millisecond, "40ms", false}, {80 * time.Millisecond, 80 * time.Millisecond, "80ms", false},
-			{161 * time.Millisecond, 200 * time.Millisecond, "200ms", false}, {201 * time.Millisecond, 201 * time.Millisecond, "", true},
+			{0, 20 * time.Millisecond, "20ms", false}, {18 * time.Millisecond, 20 * time.Millisecond, "20ms", false}, {19 * time.Millisecond, 40 * time.Millisecond, "40ms", false},
+			{21 * time.Millisecond, 40 * time.Millisecond, "40ms", false}, {78 * time.Millisecond, 80 * time.Millisecond, "80ms", false}, {80 * time.Millisecond, 160 * time.Millisecond, "160ms", false},
+			{161 * time.Millisecond, 200 * time.Millisecond, "200ms", false}, {199 * time.Millisecond, 199 * time.Millisecond, "", true},
 		} {
 			for _, fails := range []bool{false, true} {
 				model.takes, model.fails = c.takes, fails
@@ -103,8 +104,30 @@ func TestLadder(t *testing.T) {
 				}
 				var trail Trail
 				r := w.last(t)
-				if json.Unmarshal(r.Detail, &trail); trail.Rung != c.rung || trail.Late != c.late || r.Took < c.want {
+				if json.Unmarshal(r.Detail, &trail); trail.Rung != c.rung || trail.Late != c.late || r.Took < c.want-2*time.Millisecond {
 					t.Errorf("the record says %s, and that it took %d", r.Detail, r.Took)
+				}
+			}
+		}
+	})
+}
+
+// TestWhatARecordTakesShowsNowhere has records of answers to one caller take longer to write
+// than those to another: answers and refusals leave on the rung all the same, and what is not
+// written by then a whole number of leads behind it.
+func TestWhatARecordTakesShowsNowhere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, model := onLadder(t, "20ms x2 to 200ms")
+		for _, c := range []struct{ takes, want time.Duration }{
+			{0, 20 * ms}, {50 * time.Microsecond, 20 * ms}, {1900 * time.Microsecond, 20 * ms}, {2 * ms, 20 * ms},
+			{2*ms + 1, 22 * ms}, {3900 * time.Microsecond, 22 * ms}, {5 * ms, 24 * ms},
+		} {
+			w.takes = func(*record.Record) time.Duration { return c.takes }
+			for _, fails := range []bool{false, true} {
+				model.takes, model.fails = 10*ms, fails
+				took, err := w.asking(t.Context(), t, row)
+				if took != c.want || (err != nil) != fails {
+					t.Errorf("with a record that takes %v (fails: %v) it is answered after %v (%v), not %v", c.takes, fails, took, err, c.want)
 				}
 			}
 		}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/pavise/pavise/internal/chat"
+	"github.com/pavise/pavise/internal/ontime"
 	"github.com/pavise/pavise/internal/pace"
 )
 
@@ -23,6 +24,7 @@ type beating struct {
 	end     time.Time // when the stream may end; zero: it has not come to its end
 	why     error     // it comes to its end, once end is known
 	begun   bool      // the first write has left
+	at      time.Time // when the next write leaves
 	waiting []byte    // for the next writes
 	within  bool      // the last write ended within an event
 	random  *rand.ChaCha8
@@ -71,15 +73,15 @@ func (s *streaming) paced(ctx context.Context, done func(), from flow) error {
 			s.hear(ctx, next)
 			nothing := !s.sent && len(s.tail) == 0 // but a refusal
 			if b.why != nil && (nothing || ctx.Err() != nil) {
-				wait(ctx, b.end)
+				s.x.until(ctx, b.end)
 				return s.over(ctx, b.why)
 			}
-			timer.Reset(time.Until(s.due()))
+			s.next(timer)
 		case <-timer.C:
 			if over, err := s.strike(ctx); over {
 				return err
 			}
-			timer.Reset(time.Until(s.due()))
+			s.next(timer)
 		case <-gone: // what waits is for nobody
 			gone = nil
 			if b.why != nil {
@@ -116,24 +118,30 @@ func (s *streaming) hear(ctx context.Context, next said) {
 	}
 	b := s.beat
 	if b.first.IsZero() && (s.sent || len(s.tail) > 0) {
-		b.first = s.x.rungIn(0)
+		b.first = s.x.rung(time.Now())
 		if s.x.route.Ladder.IsZero() || s.x.trail.Late {
 			b.first = s.x.whole.Add(b.every.Next(time.Since(s.x.whole)))
 		}
 	}
 	if next.err != nil { // what waits leaves beat by beat before the end, and that with the last of it
-		left := b.every.Drain(len(b.waiting)+len(s.tail)+comment) - time.Duration(b.every)
-		if !b.begun && !b.first.IsZero() {
-			left += time.Until(b.first)
+		from := time.Now()
+		if !b.begun && b.first.After(from) {
+			from = b.first
 		}
-		b.why, b.end = next.err, s.x.rungIn(left)
+		// 64 bytes are more than the comment takes that names the record
+		left := b.every.Drain(len(b.waiting)+len(s.tail)+64) - time.Duration(b.every)
+		b.why, b.end = next.err, s.x.rung(from.Add(left))
 	}
 }
 
-// comment is more than the comment takes that names the record, in bytes.
-const comment = 64
+// next sets the timer to the next write, of which all but the sending is done before its
+// time, and a record begins when that says: how much that is shows in nothing.
+func (s *streaming) next(timer *time.Timer) {
+	s.beat.at = s.due()
+	timer.Reset(time.Until(s.beat.at) - 2*ontime.Early)
+}
 
-// due is when something is to be done next: far away while nothing came.
+// due is when something is to be written next: far away while nothing came.
 func (s *streaming) due() time.Time {
 	b := s.beat
 	switch {
@@ -151,10 +159,12 @@ func (s *streaming) strike(ctx context.Context) (over bool, err error) {
 	if b.first.IsZero() {
 		return false, nil
 	}
-	if over = b.why != nil && !time.Now().Before(b.end); over {
+	ontime.Last(b.at.Add(-ontime.Early))
+	if over = b.why != nil && !b.at.Before(b.end); over {
 		err = s.over(ctx, b.why)
 	}
 	if over && !b.begun && len(b.waiting) == 0 { // a refusal, which needs no stream
+		b.wait()
 		return over, err
 	}
 	s.x.seen.First()
@@ -163,23 +173,23 @@ func (s *streaming) strike(ctx context.Context) (over bool, err error) {
 	if over { // nothing comes behind it
 		size = pace.Class(len(b.waiting))
 	}
-	if sent := s.send(b.write(size)); sent != nil && !over {
+	out := b.write(size)
+	b.wait()
+	if sent := s.send(out); sent != nil && !over {
 		over, err = true, s.interrupted(ctx, wentAway(sent))
 	}
 	return over, err
 }
 
+// wait waits until the next write leaves, which is ready: a little after its time, if it was
+// not ready then.
+func (b *beating) wait() { ontime.Last(ontime.Next(b.at, ontime.Early)) }
+
 // write takes a write of a size off what waits, padded if that is not enough: where an
 // event begins, or behind the last one.
 func (b *beating) write(size int) []byte {
-	out := make([]byte, 0, size)
-	some := b.waiting[:min(size, len(b.waiting))]
-	if !b.within {
-		out = pace.Pad(out, size-len(some), b.random.Uint64)
-	}
-	out = append(out, some...)
-	out = pace.Pad(out, size-len(out), b.random.Uint64)
-	b.waiting = append(b.waiting[:0], b.waiting[len(some):]...)
+	out, taken := pace.Fill(b.waiting, size, b.within, b.random.Uint64)
+	b.waiting = append(b.waiting[:0], b.waiting[taken:]...)
 	b.within = len(b.waiting) > 0
 	return out
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/chat"
+	"github.com/pavise/pavise/internal/record"
 	"github.com/pavise/pavise/internal/route"
 	"github.com/pavise/pavise/internal/tensor"
 )
@@ -45,6 +46,7 @@ type streamed struct {
 	leave  func()
 	writes []written
 	slow   time.Duration // what a write takes
+	record time.Duration // what the record takes
 	err    error
 	index  uint64
 }
@@ -53,6 +55,7 @@ type streamed struct {
 func (s *streamed) run(t *testing.T, ladder, beat string, lines ...line) *streamed {
 	t.Helper()
 	s.w = newWorld(t, t.TempDir())
+	s.w.takes = func(*record.Record) time.Duration { return s.record }
 	s.w.put(t, func(r *route.Spec) {
 		r.ONNX, r.Upstream, r.Remote, r.Protocol, r.Ladder, r.Pace = nil, "http://127.0.0.1:1", "up", tensor.NameOpenAI, ladder, beat
 	})
@@ -143,7 +146,7 @@ func TestStreamsLookAlike(t *testing.T) {
 		{{70 * ms, word(10)}, {300 * ms, word(7)}, {1 * ms, "data: what\n\n"}},
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			s := new(streamed).run(t, "200ms x3 to 6s", "50ms", lines...)
+			s := (&streamed{record: time.Duration(i) * 600 * time.Microsecond}).run(t, "200ms x3 to 6s", "50ms", lines...)
 			if first == nil {
 				first = s.seen()
 			}

@@ -272,7 +272,9 @@ func (x *ChatExchange) Answer(ctx context.Context) (*ChatAnswer, error) {
 	x.trail.Output, x.answered = x.commit(out), len(out)
 	err = x.keep(ctx, nil, false)
 	x.await(ctx)
-	if err = x.end(err); err != nil {
+	err = x.end(err)
+	x.leave.Wait()
+	if err != nil {
 		return nil, &Refusal{entry: x.entry, err: err}
 	}
 	index, _ := x.entry.Record()

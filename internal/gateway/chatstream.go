@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"time"
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/chat"
@@ -79,14 +80,14 @@ func (s *streaming) over(ctx context.Context, why error) error {
 	return s.interrupted(ctx, why)
 }
 
-// rung has the first that leaves wait for its rung, if the route has a ladder. With a pace
-// the beats see to that.
+// rung has the first that leaves wait for its rung, up to the lead, if the route has a ladder.
+// With a pace the beats see to that.
 func (s *streaming) rung(ctx context.Context) {
 	if s.sent || s.beat != nil || s.x.route.Ladder.IsZero() {
 		return
 	}
 	s.x.seen.Enter(telemetry.Hold)
-	wait(ctx, s.x.rung(0))
+	s.x.until(ctx, s.x.rung(time.Now()))
 	s.x.seen.Enter(telemetry.Infer)
 }
 
@@ -158,6 +159,7 @@ func (s *streaming) pass(ctx context.Context, b []byte) error {
 	s.sum.Write(b)
 	s.sent = true
 	s.x.answered += len(b)
+	s.x.leave.Wait()
 	if err := s.out(b); err != nil {
 		return wentAway(err)
 	}
@@ -191,7 +193,9 @@ func (s *streaming) finish(ctx context.Context) error {
 		return &Refusal{entry: s.x.entry, err: err}
 	}
 	index, _ := s.x.entry.Record()
-	if err := s.out(append(fmt.Appendf(nil, ": pavise-record %d\n\n", index), s.tail...)); err != nil {
+	last := append(fmt.Appendf(nil, ": pavise-record %d\n\n", index), s.tail...)
+	s.x.leave.Wait()
+	if err := s.out(last); err != nil {
 		return &Refusal{entry: s.x.entry, err: err} // the record says what they could have had
 	}
 	return nil

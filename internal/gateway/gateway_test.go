@@ -64,7 +64,21 @@ type world struct {
 	db     *store.DB
 	guard  *guard.Guard
 	issuer *issuer.Local
-	token  string // a caller's
+	token  string                             // a caller's
+	takes  func(*record.Record) time.Duration // what it takes to write a record; nil: no time
+}
+
+// An unhurried log takes its time for a record, if the test says so.
+type unhurried struct {
+	*ledger.Log
+	w *world
+}
+
+func (u unhurried) Append(ctx context.Context, r *record.Record, d ledger.Durability) (ledger.Receipt, error) {
+	if u.w.takes != nil {
+		time.Sleep(u.w.takes(r))
+	}
+	return u.Log.Append(ctx, r, d)
 }
 
 // current is the route to a model as it is now, or nil.
@@ -106,7 +120,7 @@ func openWorld(t *testing.T, dir string) (*world, error) {
 	w.db, err = store.Open(t.Context(), filepath.Join(dir, "db"))
 	must(err)
 	w.guard, err = guard.New(guard.Config{
-		Actions: actions(), Log: w.log, DemoIssuer: issuer.LocalURL("test"),
+		Actions: actions(), Log: unhurried{w.log, w}, DemoIssuer: issuer.LocalURL("test"),
 		Approved: func(change pavise.Name, _ string, _ pavise.Name) bool { return change == approved },
 		Facts: func(name pavise.Name) policy.Facts {
 			return policy.Facts{Quarantined: w.Gateway != nil && w.Routes.Quarantined(name)}

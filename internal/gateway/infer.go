@@ -16,6 +16,7 @@ import (
 	"github.com/pavise/pavise/internal/infer"
 	"github.com/pavise/pavise/internal/intake"
 	"github.com/pavise/pavise/internal/monitor"
+	"github.com/pavise/pavise/internal/ontime"
 	"github.com/pavise/pavise/internal/parts"
 	"github.com/pavise/pavise/internal/route"
 	"github.com/pavise/pavise/internal/telemetry"
@@ -119,8 +120,9 @@ type Exchange struct {
 	past    bool      // the answer goes past us
 	seen    telemetry.Exchange
 	ended   bool
-	random  [48]byte  // the trail's id and the salt are made of it
-	whole   time.Time // when all of the request had been read; zero: it has not been
+	random  [48]byte     // the trail's id and the salt are made of it
+	whole   time.Time    // when all of the request had been read; zero: it has not been
+	leave   ontime.Leave // when it leaves, on a route with a ladder
 
 	read, answered int // bytes of bodies
 }
@@ -176,10 +178,13 @@ func (x *Exchange) Finish(ctx context.Context, truth *tensor.Response) (*Answer,
 	if err == nil {
 		err = x.keepParts(ctx)
 	}
-	if err = x.end(err); err != nil {
+	if err = x.end(err); err == nil {
+		x.route.Mirror.Hear(heard)
+	}
+	x.leave.Wait()
+	if err != nil {
 		return nil, &Refusal{entry: x.entry, err: err}
 	}
-	x.route.Mirror.Hear(heard)
 	return x.answer(m), nil
 }
 
@@ -223,7 +228,9 @@ func (x *Exchange) Abort(reason error) *Refusal {
 	if f := upstream.FaultOf(reason); f != nil {
 		x.retry = max(x.retry, f.Wait)
 	}
-	return &Refusal{Retry: x.retry, entry: x.entry, err: x.end(reason)}
+	refusal := &Refusal{Retry: x.retry, entry: x.entry, err: x.end(reason)}
+	x.leave.Wait()
+	return refusal
 }
 
 // end writes the record, once, and gives back what the exchange held. It returns why

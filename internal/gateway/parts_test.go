@@ -90,7 +90,7 @@ func TestPartsWaitWithTheAnswer(t *testing.T) {
 			_, err := w.asking(context.Background(), t, drawnRows(900, 8, 1))
 			done <- err
 		}()
-		time.Sleep(199 * time.Millisecond)
+		time.Sleep(197 * time.Millisecond) // a lead before the rung they are written
 		size := w.log.Size()
 		if err := <-done; err != nil {
 			t.Fatal(err)

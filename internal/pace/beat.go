@@ -98,6 +98,18 @@ func (b Beat) Drain(waiting int) time.Duration {
 	return time.Duration(beats) * time.Duration(b)
 }
 
+// Fill is a write of a size: what waits, as far as there is room, and padding where an event
+// begins or behind the last one. within says that the write before ended within an event.
+// taken is how much of what waits is in it.
+func Fill(waiting []byte, size int, within bool, random func() uint64) (out []byte, taken int) {
+	out, taken = make([]byte, 0, size), min(size, len(waiting))
+	if !within {
+		out = Pad(out, size-taken, random)
+	}
+	out = append(out, waiting[:taken]...)
+	return Pad(out, size-len(out), random), taken
+}
+
 // letters are what padding is made of.
 const letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 

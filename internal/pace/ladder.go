@@ -119,6 +119,13 @@ func (l Ladder) Rung(took time.Duration) (at time.Duration, late bool) {
 	return at, false
 }
 
+// mostLead is more than a record takes that nobody waits for on a disk.
+const mostLead = 2 * time.Millisecond
+
+// Lead is how long before its rung all but the sending of an answer begins: the same for all
+// answers, so that what is still to be done for one shows in nothing. 0 of the zero Ladder.
+func (l Ladder) Lead() time.Duration { return min(mostLead, l.First/4) }
+
 // above is the rung above one, in whole microseconds. It is never the same.
 func (l Ladder) above(rung time.Duration) time.Duration {
 	next := math.Ceil(float64(rung) / float64(time.Microsecond) * l.Factor)

@@ -117,3 +117,13 @@ func BenchmarkRung(b *testing.B) {
 		l.Rung(1900 * time.Millisecond)
 	}
 }
+
+func TestLead(t *testing.T) {
+	for first, want := range map[time.Duration]time.Duration{
+		0: 0, time.Millisecond: 250 * time.Microsecond, 5 * time.Millisecond: 1250 * time.Microsecond, 8 * time.Millisecond: 2 * time.Millisecond, time.Second: 2 * time.Millisecond,
+	} {
+		if got := (Ladder{First: first}).Lead(); got != want {
+			t.Errorf("before a first rung of %v the lead is %v, not %v", first, got, want)
+		}
+	}
+}

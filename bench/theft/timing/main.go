@@ -9,7 +9,7 @@
 //
 // Run it from the bench directory:
 //
-//	go run ./theft/timing [--asked 4000] [--streams 1600] [--stands 2000] [--write]
+//	go run ./theft/timing [--asked 4000] [--fine 2000] [--streams 1600] [--stands 2000] [--rounds 1] [--only 512x4] [--write]
 package main
 
 import (
@@ -38,6 +38,9 @@ func main() { result.Main("theft/timing", run) }
 func run(ctx context.Context) (err error) {
 	asked := flag.Int("asked", 4000, "questions for each row about whole answers; 0: none")
 	stands := flag.Int("stands", 2000, "questions for each row about how callers stand; 0: none")
+	fine := flag.Int("fine", 2000, "questions for each row about what is finer than a millisecond; 0: none")
+	rounds := flag.Int("rounds", 1, "how often the rows about how callers stand are asked for, with other rows each time")
+	only := flag.String("only", "", "the forms of answers asked for about how callers stand, as 512x4,64x10; empty: all")
 	streams := flag.Int("streams", 1600, "questions for each row about streams; 0: none")
 	write := flag.Bool("write", false, "put the result into "+result.File)
 	flag.Parse()
@@ -47,7 +50,7 @@ func run(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, h.close()) }()
-	stood, err := h.stands(ctx, *stands)
+	stood, err := h.stands(ctx, *stands, max(*rounds, 1), *only)
 	if err != nil {
 		return err
 	}
@@ -55,12 +58,16 @@ func run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	below, err := h.belowRungs(ctx, *fine)
+	if err != nil {
+		return err
+	}
 	streamed, err := h.streams(ctx, *streams)
 	if err != nil {
 		return err
 	}
-	text := fmt.Sprintf("## Timing: what tells two kinds of questions apart\n\nMade by `cd bench && go run ./theft/timing --asked %d --streams %d --stands %d --write`.\n\n%s\n%s\n%s\n%s",
-		*asked, *streams, *stands, whole, streamed, stood, conditions)
+	text := fmt.Sprintf("## Timing: what tells two kinds of questions apart\n\nMade by `cd bench && go run ./theft/timing --asked %d --fine %d --streams %d --stands %d --rounds %d --write`.\n\n%s\n%s\n%s\n%s\n%s",
+		*asked, *fine, *streams, *stands, *rounds, whole, below, streamed, stood, conditions)
 	fmt.Println(text)
 	if *write {
 		return result.Write(result.File, "timing", text)
@@ -197,7 +204,7 @@ func (h *house) wholeAnswers(ctx context.Context, n int) (string, error) {
 		if err := h.put(ctx, scorer, s.ladder, ""); err != nil {
 			return "", err
 		}
-		all, err := h.ask(ctx, n, 16, h.one)
+		all, err := h.ask(ctx, n, 16, h.one(scorer))
 		if err != nil {
 			return "", err
 		}

@@ -20,7 +20,7 @@ const (
 // signature is what the scorer takes and gives.
 var signature = json.RawMessage(`{"inputs":[{"name":"x","datatype":"FP32","shape":[-1,2]}],"outputs":[{"name":"scores","datatype":"FP32","shape":[-1,2]}]}`)
 
-// models is a server of both.
+// models is a server of all.
 type models struct {
 	url    string
 	server *http.Server
@@ -33,6 +33,7 @@ func serveModels() (*models, error) {
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /v2/models/scorer/infer", score)
+	mux.HandleFunc("POST /v2/models/steady/infer", steadily)
 	mux.HandleFunc("POST /v1/chat/completions", talk)
 	m := &models{"http://" + l.Addr().String(), &http.Server{Handler: mux}}
 	go m.server.Serve(l)

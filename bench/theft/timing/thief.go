@@ -103,16 +103,18 @@ func (h *house) post(ctx context.Context, client *http.Client, path, body string
 	return resp, nil
 }
 
-// one asks the scorer.
-func (h *house) one(ctx context.Context, client *http.Client, kind int) ([]float64, error) {
-	from := time.Now()
-	resp, err := h.post(ctx, client, "/v2/models/scorer/infer", `{"inputs":[{"name":"x","shape":[1,2],"datatype":"FP32","data":[MARK,0.5]}]}`, kind)
-	if err != nil {
-		return nil, err
+// one asks a model for one answer.
+func (h *house) one(model string) question {
+	return func(ctx context.Context, client *http.Client, kind int) ([]float64, error) {
+		from := time.Now()
+		resp, err := h.post(ctx, client, "/v2/models/"+model+"/infer", `{"inputs":[{"name":"x","shape":[1,2],"datatype":"FP32","data":[MARK,0.5]}]}`, kind)
+		if err != nil {
+			return nil, err
+		}
+		defer resp.Body.Close()
+		_, err = io.Copy(io.Discard, resp.Body)
+		return []float64{time.Since(from).Seconds()}, err
 	}
-	defer resp.Body.Close()
-	_, err = io.Copy(io.Discard, resp.Body)
-	return []float64{time.Since(from).Seconds()}, err
 }
 
 // stream asks the talker, and notes each read.
@@ -181,6 +183,12 @@ func averaged(all []sight, times int) (list []sight) {
 // tell learns to tell the kinds apart on one half, and says how often it is right on the
 // other: boosted trees, and the nearest fifteen, each, with twice the standard error.
 func tell(all []sight) (string, error) {
+	trees, near, n, err := apart(all, 2)
+	return fmt.Sprintf("%.3f, %.3f (±%.3f)", trees, near, 1/math.Sqrt(n)), err
+}
+
+// apart is tell in numbers: how often the trees and the nearest are right, of n. seed halves.
+func apart(all []sight, seed uint64) (trees, near, n float64, err error) {
 	set := learn.Set{X: learn.NewMatrix(len(all), len(all[0].features)), Y: make([]int, len(all))}
 	for j := range set.X.Cols { // as many spreads from the middle
 		column := make([]float64, len(all))
@@ -195,15 +203,14 @@ func tell(all []sight) (string, error) {
 	for i, s := range all {
 		set.Y[i] = s.kind
 	}
-	rng := rand.New(rand.NewPCG(2, 2))
+	rng := rand.New(rand.NewPCG(2, seed))
 	rest, test := set.Split(rng, 0.5)
 	fit, held := rest.Split(rng, 0.2)
-	trees, err := learn.TrainTrees(learn.TreeConfig{Classes: 2, Leaves: 7, MinRows: 10, Rounds: 100, Rate: 0.1, L2: 1, Columns: 1, Bins: 64, Patience: 10}, fit, held, rng)
+	model, err := learn.TrainTrees(learn.TreeConfig{Classes: 2, Leaves: 7, MinRows: 10, Rounds: 100, Rate: 0.1, L2: 1, Columns: 1, Bins: 64, Patience: 10}, fit, held, rng)
 	if err != nil {
-		return "", err
+		return 0, 0, 0, err
 	}
-	n := float64(len(test.Y))
-	return fmt.Sprintf("%.3f, %.3f (±%.3f)", right(trees.Predict(test.X), test.Y), right(nearest(rest, test.X), test.Y), 1/math.Sqrt(n)), nil
+	return right(model.Predict(test.X), test.Y), right(nearest(rest, test.X), test.Y), float64(len(test.Y)), nil
 }
 
 // nearest lets the fifteen nearest rows that are known vote.
