@@ -62,6 +62,9 @@ func (d *Deployments) promote(ctx context.Context, name pavise.Name) (dr *draft,
 	if err == nil {
 		err = deployable(v)
 	}
+	if err == nil {
+		err = unaltered(v)
+	}
 	if err == nil && v.Digest != dr.plan.Digest {
 		err = swapped(v, dr.plan.Digest)
 	}

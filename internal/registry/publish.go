@@ -103,14 +103,17 @@ func (r *Registry) PlanPublish(ctx context.Context, tenant string, ref Ref) (Pla
 		if err != nil {
 			return Plan{}, err
 		}
-		return planPublish(tx, v)
+		return r.planPublish(tx, v)
 	})
 }
 
-func planPublish(tx *store.Tx, v *Version) (Plan, error) {
+func (r *Registry) planPublish(tx *store.Tx, v *Version) (Plan, error) {
 	p, err := planBy(v, duePublish)
 	if err == nil {
 		err = let(tx, v)
+	}
+	if err == nil {
+		err = r.fit(tx, v)
 	}
 	return p, err
 }
@@ -138,7 +141,7 @@ func (r *Registry) Publish(ctx context.Context, tenant string, ref Ref, act Act)
 	}
 	defer entry.Exit(&err)
 	v, err := r.change(ctx, tenant, ref, func(tx *store.Tx, v *Version) error {
-		p, err := planPublish(tx, v)
+		p, err := r.planPublish(tx, v)
 		if err == nil {
 			err = act.may(p)
 		}
@@ -150,6 +153,9 @@ func (r *Registry) Publish(ctx context.Context, tenant string, ref Ref, act Act)
 			return err
 		}
 		v.BOM, v.Approvers, v.Change = sha256.Sum256(bill), act.Approvers, act.Who.Change
+		if err := r.vouch(v); err != nil {
+			return err
+		}
 		s := step(act.Who, entry, "")
 		if err := r.move(tx, v, Approved, s); err != nil {
 			return err
