@@ -31,6 +31,7 @@ type Version struct {
 	Files     []File      `json:"files,omitempty"`
 	Untraced  string      `json:"untraced,omitempty"` // why nobody can say what it was trained on; empty: that is recorded
 	Altered   string      `json:"altered,omitempty"`  // why it is not what was published, as the registry signed it then; empty: it is
+	Unsigned  string      `json:"unsigned,omitempty"` // why it lacks a signature that is asked for; empty: it has it, or none is
 	Signature []byte      `json:"-"`                  // by OpenSSF Model Signing, of its producer or else of the registry; nil: there is none
 }
 

@@ -90,6 +90,11 @@ func (v versions) Resolve(ctx context.Context, model pavise.Name, number int) (d
 	if is.Altered, err = v.models.Altered(ctx, found); err != nil {
 		return is, err
 	}
+	known, err := v.models.Known(ctx, model)
+	if err != nil {
+		return is, err
+	}
+	is.Unsigned = v.models.Unsigned(known, found)
 	for _, f := range found.Files {
 		is.Files = append(is.Files, deploy.File{Path: f.Path, Size: f.Size, Digest: f.Digest.String()})
 	}
