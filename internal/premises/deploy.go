@@ -84,11 +84,8 @@ func (v versions) Resolve(ctx context.Context, model pavise.Name, number int) (d
 		return deploy.Version{}, err
 	}
 	is := deploy.Version{
-		Model: model, Number: number, State: string(found.State), Risk: string(found.Risk), Untraced: untraced(found),
+		Model: model, Number: number, State: string(found.State), Risk: string(found.Risk), Untraced: untraced(found), Altered: v.models.Altered(ctx, found),
 		Digest: registry.DigestOf(found.Files).String(), Signature: found.Bundle(), // and not as a row of the database has it
-	}
-	if is.Altered, err = v.models.Altered(ctx, found); err != nil {
-		return is, err
 	}
 	known, err := v.models.Known(ctx, model)
 	if err != nil {

@@ -157,7 +157,7 @@ func (r *Registry) Add(ctx context.Context, who pavise.Principal, spec AddSpec) 
 	if err != nil {
 		return nil, err
 	}
-	entry.Detail(summary(v))
+	entry.Detail(summary(v, ""))
 	return v, nil
 }
 
@@ -192,7 +192,7 @@ func (r *Registry) Fill(ctx context.Context, who pavise.Principal, tenant string
 		return r.move(tx, v, Draft, step(who, entry, "it was given other files"))
 	})
 	if err == nil {
-		entry.Detail(summary(v))
+		entry.Detail(summary(v, ""))
 	}
 	return v, err
 }
@@ -252,9 +252,9 @@ type changed struct {
 	Change  pavise.Name `json:"change,omitzero"`
 }
 
-// summary is what the record of a step says of a version.
-func summary(v *Version) changed {
-	return changed{v.Ref, v.State, v.Risk, v.Digest, v.Intake, v.Scan, v.Signature, v.House, v.Datasets, v.Run, "", v.Change}
+// summary is what the record of a step says of a version, and why somebody took it.
+func summary(v *Version, why string) changed {
+	return changed{v.Ref, v.State, v.Risk, v.Digest, v.Intake, v.Scan, v.Signature, v.House, v.Datasets, v.Run, clip(why, maxWords), v.Change}
 }
 
 // Propose proposes a draft for review: the verb model.propose on the version. Errors are of
@@ -277,9 +277,7 @@ func (r *Registry) Propose(ctx context.Context, who pavise.Principal, tenant str
 		return r.move(tx, v, Proposed, step(who, entry, why))
 	})
 	if err == nil {
-		detail := summary(v)
-		detail.Why = clip(why, maxWords)
-		entry.Detail(detail)
+		entry.Detail(summary(v, why))
 	}
 	return v, err
 }
@@ -306,9 +304,7 @@ func (r *Registry) Review(ctx context.Context, who pavise.Principal, tenant stri
 		return r.move(tx, v, Reviewed, step(who, entry, why))
 	})
 	if err == nil {
-		detail := summary(v)
-		detail.Why = clip(why, maxWords)
-		entry.Detail(detail)
+		entry.Detail(summary(v, why))
 	}
 	return v, err
 }
@@ -371,9 +367,7 @@ func (r *Registry) Reject(ctx context.Context, who pavise.Principal, tenant stri
 		return r.move(tx, v, Rejected, step(who, entry, why))
 	})
 	if err == nil {
-		detail := summary(v)
-		detail.Why = clip(why, maxWords)
-		entry.Detail(detail)
+		entry.Detail(summary(v, why))
 	}
 	return v, err
 }
@@ -392,9 +386,7 @@ func (r *Registry) Quarantine(ctx context.Context, who pavise.Principal, tenant 
 		return r.move(tx, v, Quarantined, step(who, entry, why))
 	})
 	if err == nil {
-		detail := summary(v)
-		detail.Why = clip(why, maxWords)
-		entry.Detail(detail)
+		entry.Detail(summary(v, why))
 	}
 	return v, err
 }

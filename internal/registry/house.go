@@ -112,21 +112,25 @@ func (r *Registry) fit(tx *store.Tx, v *Version) error {
 
 // Altered says why a version that is published is not what was: not as the house signed it then,
 // or published by no change; empty: it is, or its state is one in which it is brought nowhere.
-// What it finds is a finding, once.
+// What it finds is a finding, once. That it cannot be written down keeps nothing from being
+// refused, and no way back from being taken.
 //
 // Unguarded: a room of the house asks, before it brings the version anywhere.
-func (r *Registry) Altered(ctx context.Context, v *Version) (why string, err error) {
+func (r *Registry) Altered(ctx context.Context, v *Version) (why string) {
 	if r.cfg.House == nil || !slices.Contains(aliased, v.State) {
-		return "", nil
+		return ""
 	}
 	fault := r.held(v)
 	if fault == nil && v.Change != (pavise.Name{}) {
-		return "", nil
+		return ""
 	}
 	if fault == nil {
 		fault = &pavise.Error{Kind: pavise.Unverified, Msg: v.Ref.String() + " is " + string(v.State) + ", and no change published it"}
 	}
-	return messageOf(fault), r.alarm(ctx, v, fault)
+	if err := r.alarm(ctx, v, fault); err != nil {
+		r.cfg.Say("warning", fmt.Errorf("what was changed of %s cannot be told: %w", v.Ref, err))
+	}
+	return messageOf(fault)
 }
 
 // alarm tells once of a version that is not as the house signed it.

@@ -84,13 +84,13 @@ func TestHouseSigns(t *testing.T) {
 	if all := w.notes(t, KindTaken); len(all) != 1 || !bytes.Contains(all[0].Detail, []byte(v.House.Key)) {
 		t.Errorf("the log does not say by which key: %v", all)
 	}
-	if why, err := w.Altered(t.Context(), v); why != "" || err != nil {
-		t.Errorf("a draft is altered: %q %v", why, err)
+	if why := w.Altered(t.Context(), v); why != "" {
+		t.Errorf("a draft is altered: %q", why)
 	}
 	v = w.publish(t, `{"b": 1}`)
 	says(v, "published by local/change/approved")
-	if why, err := w.Altered(t.Context(), v); why != "" || err != nil {
-		t.Errorf("%q %v", why, err)
+	if why := w.Altered(t.Context(), v); why != "" {
+		t.Errorf("%q", why)
 	}
 	if _, err := w.ShowPart(t.Context(), mia, "local", Ref{Model: "fraud"}, PartKey); pavise.KindOf(err) != pavise.Invalid {
 		t.Errorf("a part of a model: %v", err)
@@ -208,8 +208,8 @@ func TestTampered(t *testing.T) {
 			tamper(w, t, v)
 			before, _ := w.told(t, KindAltered)
 			for range 2 {
-				if why, err := w.Altered(t.Context(), w.now(t, v.Ref)); why == "" || err != nil {
-					t.Errorf("%q %v", why, err)
+				if why := w.Altered(t.Context(), w.now(t, v.Ref)); why == "" {
+					t.Errorf("%q", why)
 				}
 			}
 			if after, findings := w.told(t, KindAltered); after != before+1 || findings != after {
@@ -220,12 +220,12 @@ func TestTampered(t *testing.T) {
 	t.Run("published by nobody", func(t *testing.T) {
 		v := w.review(t, `{"c": 1}`)
 		w.edit(t, v.Ref, func(d map[string]any) { d["state"] = "published" }, `UPDATE registry_versions SET state = 'published'`)
-		if why, err := w.Altered(t.Context(), w.now(t, v.Ref)); !strings.Contains(why, "no change published it") || err != nil {
-			t.Errorf("%q %v", why, err)
+		if why := w.Altered(t.Context(), w.now(t, v.Ref)); !strings.Contains(why, "no change published it") {
+			t.Errorf("%q", why)
 		}
 		w.edit(t, v.Ref, func(d map[string]any) { d["change"] = "local/change/approved" })
-		if why, err := w.Altered(t.Context(), w.now(t, v.Ref)); why == "" || err != nil {
-			t.Errorf("%q %v", why, err)
+		if why := w.Altered(t.Context(), w.now(t, v.Ref)); why == "" {
+			t.Errorf("%q", why)
 		}
 	})
 }
@@ -365,8 +365,8 @@ func TestBegins(t *testing.T) {
 			t.Errorf("%+v", v)
 		}
 	}
-	if why, err := w.Altered(t.Context(), w.now(t, published.Ref)); why != "" || err != nil {
-		t.Errorf("%q %v", why, err)
+	if why := w.Altered(t.Context(), w.now(t, published.Ref)); why != "" {
+		t.Errorf("%q", why)
 	}
 	if n, _ := w.told(t, KindVouched); n != 2 {
 		t.Errorf("%d notes", n)

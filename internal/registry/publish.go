@@ -170,7 +170,7 @@ func (r *Registry) Publish(ctx context.Context, tenant string, ref Ref, act Act)
 			changed
 			BOM       Digest        `json:"bom"`
 			Approvers []pavise.Name `json:"approvers"`
-		}{summary(v), v.BOM, v.Approvers})
+		}{summary(v, ""), v.BOM, v.Approvers})
 	}
 	return err
 }
@@ -246,7 +246,7 @@ func (r *Registry) Release(ctx context.Context, tenant string, ref Ref, act Act)
 	defer entry.Exit(&err)
 	v, err := r.takeStep(ctx, tenant, ref, act, planRelease, step(act.Who, entry, "released from quarantine"))
 	if err == nil {
-		entry.Detail(summary(v))
+		entry.Detail(summary(v, ""))
 	}
 	return err
 }
@@ -281,7 +281,7 @@ func (r *Registry) Retire(ctx context.Context, tenant string, ref Ref, act Act) 
 	defer entry.Exit(&err)
 	v, err := r.takeStep(ctx, tenant, ref, act, planRetire, step(act.Who, entry, ""))
 	if err == nil {
-		entry.Detail(summary(v))
+		entry.Detail(summary(v, ""))
 	}
 	return err
 }
