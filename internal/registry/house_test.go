@@ -98,8 +98,8 @@ func TestHouseSigns(t *testing.T) {
 	if _, err := w.ShowPart(t.Context(), mia, "local", v.Ref, PartProducer); pavise.KindOf(err) != pavise.NotFound {
 		t.Errorf("a producer's: %v", err)
 	}
-	harm := w.add(t, "cos\nsystem\n(S'true'\ntR.")
-	if harm, err = w.Add(t.Context(), mia, AddSpec{Model: fraud, FileSpec: FileSpec{Files: []File{w.shelf.file("m.pkl", "cos\nsystem\n(S'true'\ntR.")}}}); err == nil {
+	harm, err := w.Add(t.Context(), mia, AddSpec{Model: fraud, FileSpec: FileSpec{Files: []File{w.shelf.file("m.pkl", "cos\nsystem\n(S'true'\ntR.")}}})
+	if err == nil {
 		harm, err = w.Take(t.Context(), "local", harm.Ref)
 	}
 	if err != nil || harm.Intake != Failed || harm.House != nil {
@@ -246,7 +246,7 @@ func TestKilledBeforeSigning(t *testing.T) {
 	if _, err := w.Take(t.Context(), "local", v.Ref); err == nil {
 		t.Fatal("taken without a record")
 	}
-	if v := w.now(t, v.Ref); v.Intake != Pending || v.House != nil || v.house != nil && len(v.house) > 0 {
+	if v := w.now(t, v.Ref); v.Intake != Pending || v.House != nil || len(v.house) > 0 {
 		t.Fatalf("%+v", v)
 	}
 	next := newWorld(t, func(c *Config) { c.Store, c.Files, c.House = w.cfg.Store, w.shelf, house(t, dir) })

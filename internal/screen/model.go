@@ -71,7 +71,7 @@ func Version(w io.Writer, v *registry.Version) {
 
 func printShownModel(w io.Writer, req *verbs.ModelShow, s registry.Shown) {
 	if req.Part != "" {
-		io.WriteString(w, string(s.Part)) // a file, as it is
+		w.Write(s.Part) // a file, as it is
 		return
 	}
 	if len(s.Versions) == 1 && strings.HasSuffix(req.Model, s.Versions[0].Ref.String()) {
