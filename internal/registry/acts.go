@@ -181,6 +181,7 @@ func (r *Registry) Fill(ctx context.Context, who pavise.Principal, tenant string
 		}
 		v.Digest, v.Bytes, v.Count, v.Files, v.Scan, v.Signature, v.bundle, v.Intake, v.Problem = made.Digest, made.Bytes, made.Count, made.Files, made.Scan, made.Signature, made.bundle, made.Intake, made.Problem
 		v.hand(who)
+		v.Change = pavise.Name{}
 		err := let(tx, v)
 		if err == nil {
 			err = r.vouch(v)

@@ -217,6 +217,23 @@ func TestTampered(t *testing.T) {
 			}
 		})
 	}
+	t.Run("looked at anew", func(t *testing.T) { // to have the house sign other files as published
+		v := w.publish(t, `{"d": 1}`)
+		w.edit(t, v.Ref, func(d map[string]any) {
+			d["intake"], d["digest"] = "pending", DigestOf([]File{{"weights.json", 10, other}}).String()
+		},
+			`UPDATE registry_versions SET intake = 'pending', files = '[{"path":"weights.json","size":10,"digest":"`+other.String()+`"}]'`)
+		if again, err := w.Take(t.Context(), "local", v.Ref); err != nil || again.Intake != Ready {
+			t.Fatalf("%+v %v", again, err)
+		}
+		change := v.Change.String()
+		for range 2 {
+			if why := w.Altered(t.Context(), w.now(t, v.Ref)); why == "" {
+				t.Error("what was looked at anew passes for what was published")
+			}
+			w.edit(t, v.Ref, func(d map[string]any) { d["change"] = change })
+		}
+	})
 	t.Run("published by nobody", func(t *testing.T) {
 		v := w.review(t, `{"c": 1}`)
 		w.edit(t, v.Ref, func(d map[string]any) { d["state"] = "published" }, `UPDATE registry_versions SET state = 'published'`)
@@ -333,6 +350,11 @@ func TestProducers(t *testing.T) {
 				if err := w.Tag(t.Context(), mia, "local", Ref{Model: "fraud"}, Words{Tags: tags}); pavise.KindOf(err) != pavise.Denied {
 					t.Errorf("%s: %v", what, err)
 				}
+			}
+			lost := w.now(t, w.review(t, `{"b": 1}`).Ref)
+			w.edit(t, lost.Ref, func(d map[string]any) { delete(d, "house") }, `UPDATE registry_versions SET house = x''`)
+			if _, _, err := w.Signed(t.Context(), red, "local", lost.Ref, Signing{lost.Digest, Digest{7}, signedBy(t, key, lost.Files...)}); pavise.KindOf(err) != pavise.Unverified || w.now(t, lost.Ref).House != nil {
+				t.Errorf("a producer's signature has the house sign what it did not: %v", err)
 			}
 			yes, words := "true", "cards"
 			if err := w.Tag(t.Context(), mia, "local", Ref{Model: "fraud"}, Words{&words, map[string]*string{TagSigned: &yes}}); err != nil {

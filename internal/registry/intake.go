@@ -174,6 +174,7 @@ func (r *Registry) Take(ctx context.Context, tenant string, ref Ref) (v *Version
 		return v, err
 	}
 	seen := *v
+	seen.Change = pavise.Name{} // nothing is published that is not ready: whoever wrote one there wants it signed
 	if seen.Scan, seen.Intake, seen.Problem = scan, Failed, problem; problem == "" {
 		seen.Intake, seen.Problem = judge(scan)
 	}
@@ -187,7 +188,7 @@ func (r *Registry) Take(ctx context.Context, tenant string, ref Ref) (v *Version
 		if v.Digest != seen.Digest || !v.unseen() { // it was given others meanwhile
 			return nil
 		}
-		v.Scan, v.Intake, v.Problem = seen.Scan, seen.Intake, seen.Problem
+		v.Scan, v.Intake, v.Problem, v.Change = seen.Scan, seen.Intake, seen.Problem, seen.Change
 		return r.vouch(v) // which is the same signature, unless somebody else's came
 	})
 	if err != nil {
