@@ -110,9 +110,10 @@ func (d *Datasets) check(f *faults) {
 
 // Models say where the files of models are, and how much of them is kept.
 type Models struct {
-	Kept  string   `yaml:"kept" example:"s3://models/prefix" doc:"Where the files of models are kept, each once and sealed: a directory, or s3://BUCKET/PREFIX. Left out: the directory depot below data."`
-	GiB   string   `yaml:"gib" example:"100" doc:"How many GiB of them are kept; left out: 100."`
-	Roots []string `yaml:"roots" example:"[/srv/models]" doc:"The directories below which a version may lie that is registered by its path, as MLflow's clients do. Whoever may add versions may have what lies there read."`
+	Kept   string   `yaml:"kept" example:"s3://models/prefix" doc:"Where the files of models are kept, each once and sealed: a directory, or s3://BUCKET/PREFIX. Left out: the directory depot below data."`
+	GiB    string   `yaml:"gib" example:"100" doc:"How many GiB of them are kept; left out: 100."`
+	Signed bool     `yaml:"signed" example:"false" doc:"Versions are published and deployed only with a signature by one of model_signers, beside that of the installation itself."`
+	Roots  []string `yaml:"roots" example:"[/srv/models]" doc:"The directories below which a version may lie that is registered by its path, as MLflow's clients do. Whoever may add versions may have what lies there read."`
 }
 
 // Bytes is how many bytes are kept; 0: nobody said.

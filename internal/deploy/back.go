@@ -60,7 +60,7 @@ func (d *Deployments) promote(ctx context.Context, name pavise.Name) (dr *draft,
 	}
 	v, err := d.cfg.Versions.Resolve(ctx, dr.will.Model(), dr.plan.Version)
 	if err == nil {
-		err = deployable(v)
+		err = releasable(v)
 	}
 	if err == nil && v.Digest != dr.plan.Digest {
 		err = swapped(v, dr.plan.Digest)

@@ -166,6 +166,52 @@ func TestSwappedAfterApproval(t *testing.T) {
 	})
 }
 
+// TestAlteredAfterApproval has the registry find a version changed that is published, or was: it is
+// neither planned nor brought anywhere, and the way back to one whose files are those that were
+// approved stays open.
+func TestAlteredAfterApproval(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		alter := func(number int, why string) { w.reg.edit(number, func(v *Version) { v.Altered = why }) }
+		w.release(t, Release{Version: 1, To: three})
+		alter(1, "it is not as it was signed")
+		w.run(t)
+		time.Sleep(10 * time.Minute)
+		synctest.Wait()
+		w.wantRuns(t, map[string]string{"gw": "", "fn": "", "edge": ""})
+		w.wantNotes(t, map[string]int{KindChanged: 3})
+		if _, err := w.PlanRelease(t.Context(), fraud, Release{Version: 1, To: three}); pavise.KindOf(err) != pavise.Unverified {
+			t.Errorf("planned: %v", err)
+		}
+		alter(1, "")
+		time.Sleep(10 * time.Minute)
+		synctest.Wait()
+		w.wantRuns(t, map[string]string{"gw": "1", "fn": "1", "edge": "1"})
+		w.release(t, Release{Version: 2, Canary: 10, To: []pavise.Name{target("gw")}})
+		alter(2, "it is not as it was signed")
+		if _, err := w.PlanPromote(t.Context(), fraud); pavise.KindOf(err) != pavise.Unverified {
+			t.Errorf("promoted: %v", err)
+		}
+		w.reg.edit(2, func(v *Version) { v.Altered, v.Unsigned = "", "it waits for a signature" })
+		if _, err := w.PlanPromote(t.Context(), fraud); pavise.KindOf(err) != pavise.Denied {
+			t.Errorf("promoted unsigned: %v", err)
+		}
+		if _, err := w.PlanRelease(t.Context(), fraud, Release{Version: 2}); pavise.KindOf(err) != pavise.Denied {
+			t.Errorf("released unsigned: %v", err)
+		}
+		w.reg.edit(2, func(v *Version) { v.Unsigned = "" })
+		w.release(t, Release{Version: 2})
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		w.wantRuns(t, map[string]string{"gw": "2", "fn": "2", "edge": "2"})
+		alter(1, "it is not as it was signed")
+		w.rollback(t)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		w.wantRuns(t, map[string]string{"gw": "1", "fn": "1", "edge": "1"})
+	})
+}
+
 // TestKilledHalfway ends the process after the act, and after some of the targets: the next
 // one goes on.
 func TestKilledHalfway(t *testing.T) {

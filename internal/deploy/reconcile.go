@@ -288,6 +288,9 @@ func (d *Deployments) wanted(ctx context.Context, dep *Deployment, s *Spot) (wan
 		if v.Digest != one.held.Digest {
 			return want, swapped(v, one.held.Digest)
 		}
+		if err := unaltered(v); err != nil && !s.Safe { // on the way back its files are what was approved: that must do
+			return want, err
+		}
 		*one.to = &v
 	}
 	return want, nil

@@ -154,6 +154,25 @@ func bare(h *Held) *Held {
 // published are the states of a version in which it may be brought anywhere.
 var published = []string{"published", "canary", "live", "degraded", "accepted"}
 
+// releasable refuses a version that may not be brought to where it does not run.
+func releasable(v Version) error {
+	if err := deployable(v); err != nil {
+		return err
+	}
+	if v.Unsigned != "" {
+		return &pavise.Error{Kind: pavise.Denied, Msg: fmt.Sprintf("version %d of %s is not signed: %s", v.Number, v.Model.ID, v.Unsigned), Hint: "pavise model show says who signed what"}
+	}
+	return unaltered(v)
+}
+
+// unaltered refuses a version that is not what was published.
+func unaltered(v Version) error {
+	if v.Altered == "" {
+		return nil
+	}
+	return &pavise.Error{Kind: pavise.Unverified, Msg: v.Altered, Hint: "nothing of it is deployed: compare the state database with the log, and restore it, or add the files anew"}
+}
+
 // deployable refuses a version that may not be brought anywhere.
 func deployable(v Version) error {
 	if slices.Contains(published, v.State) {
@@ -187,7 +206,7 @@ func (d *Deployments) release(ctx context.Context, name pavise.Name, r Release) 
 	}
 	v, err := d.cfg.Versions.Resolve(ctx, (&Deployment{Name: name}).Model(), r.Version)
 	if err == nil {
-		err = deployable(v)
+		err = releasable(v)
 	}
 	if err != nil {
 		return nil, err

@@ -30,7 +30,9 @@ type Version struct {
 	Digest    string      `json:"digest"`  // sha256:HEX, of all its files
 	Files     []File      `json:"files,omitempty"`
 	Untraced  string      `json:"untraced,omitempty"` // why nobody can say what it was trained on; empty: that is recorded
-	Signature []byte      `json:"-"`                  // by OpenSSF Model Signing; nil: there is none
+	Altered   string      `json:"altered,omitempty"`  // why it is not what was published, as the registry signed it then; empty: it is
+	Unsigned  string      `json:"unsigned,omitempty"` // why it lacks a signature that is asked for; empty: it has it, or none is
+	Signature []byte      `json:"-"`                  // by OpenSSF Model Signing, of its producer or else of the registry; nil: there is none
 }
 
 // Versions is the registry, as far as it is asked here.

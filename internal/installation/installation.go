@@ -33,6 +33,7 @@ import (
 //	witness*.key   cosign the checkpoints of other logs
 //	token.key      signs the local issuer's tokens
 //	exchange.key   signs the tokens that others are exchanged for
+//	model.key      signs versions of models that were hashed and scanned here
 //	ledger/        the evidence log
 //	pavise.db      what changes at run time: policies, routes
 //	access.json    how commands on this machine reach the running server

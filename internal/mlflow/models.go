@@ -18,14 +18,14 @@ import (
 // Tags of models and versions that say something here.
 const (
 	tagRisk    = "pavise.risk"     // of a model, when it is made: low, medium or high
-	tagSigned  = "pavise.signed"   // of a model: true, where its versions are ready only once signed
 	tagDataset = "pavise.dataset." // of a version, with a dataset's id behind it: the root that it was trained on
 )
 
 // A known is a model with its versions, as the registry and the room know them.
 type known struct {
 	registry.Shown
-	extras map[int]extra
+	extras   map[int]extra
+	unsigned func(*registry.Model, *registry.Version) string // why a version lacks the signature that is asked for; empty: it does not
 }
 
 // know returns a model with its newest versions, for somebody who may look at it, or with the
@@ -42,7 +42,7 @@ func (s *Server) know(ctx context.Context, who pavise.Principal, name string, nu
 	if err != nil {
 		return k, err
 	}
-	k.extras = extras[name]
+	k.extras, k.unsigned = extras[name], s.cfg.Registry.Unsigned
 	if k.extras[0].deleted {
 		return k, &pavise.Error{Kind: pavise.NotFound, Msg: fmt.Sprintf("the model %s was deleted", on.ID), Hint: "create it again: its versions go on by number"}
 	}
@@ -245,7 +245,7 @@ func (s *Server) searchModels(ctx context.Context, who pavise.Principal, req sea
 	var found []registeredModel
 	for _, l := range list.Models {
 		of := extras[l.Name.ID]
-		m := known{registry.Shown{Model: l.Model, Versions: l.Versions}, of}.model()
+		m := known{registry.Shown{Model: l.Model, Versions: l.Versions}, of, s.cfg.Registry.Unsigned}.model()
 		if !of[0].deleted && filter.Hold(clauses, m.subject()) {
 			found = append(found, m)
 		}

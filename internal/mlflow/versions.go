@@ -43,10 +43,12 @@ func (k known) status(v *registry.Version) (status, problem string) {
 			problem += ": " + v.Scan.Findings[0]
 		}
 		return failed, problem
+	case v.Intake == registry.Pending && v.Stalled:
+		return pending, v.Problem
 	case v.Intake == registry.Pending:
-		return pending, "its files are hashed and looked at"
-	case k.Tags[tagSigned] == "true" && v.Signature == nil:
-		return pending, "it waits for a signature over its files: register them with model.sig beside them"
+		return pending, "its files are hashed, looked at and signed here"
+	case k.unsigned != nil && k.unsigned(&k.Model, v) != "":
+		return pending, k.unsigned(&k.Model, v)
 	}
 	return ready, ""
 }

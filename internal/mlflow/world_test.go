@@ -22,6 +22,7 @@ import (
 	"github.com/pavise/pavise/internal/disk/disktest"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/ledger"
+	"github.com/pavise/pavise/internal/notary"
 	"github.com/pavise/pavise/internal/policy"
 	"github.com/pavise/pavise/internal/registry"
 	"github.com/pavise/pavise/internal/seal"
@@ -123,8 +124,10 @@ func newWorld(t testing.TB) *world {
 	})
 	must(err)
 	must(w.cfg.Guard.Load("local", policies))
+	house, err := notary.Open(kek, top)
+	must(err)
 	w.cfg.Registry, err = registry.Open(t.Context(), registry.Config{
-		Guard: w.cfg.Guard, Store: db, Now: w.clock, Files: shelf{w.cfg.Depot}, Dir: filepath.Join(top, "looks"),
+		House: house, Guard: w.cfg.Guard, Store: db, Now: w.clock, Files: shelf{w.cfg.Depot}, Dir: filepath.Join(top, "looks"),
 	})
 	must(err)
 	w.changes = &changes{w: w, all: map[pavise.Name]*proposed{}}

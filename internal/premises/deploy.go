@@ -84,13 +84,14 @@ func (v versions) Resolve(ctx context.Context, model pavise.Name, number int) (d
 		return deploy.Version{}, err
 	}
 	is := deploy.Version{
-		Model: model, Number: number, State: string(found.State), Risk: string(found.Risk), Digest: found.Digest.String(), Untraced: untraced(found),
+		Model: model, Number: number, State: string(found.State), Risk: string(found.Risk), Untraced: untraced(found), Altered: v.models.Altered(ctx, found),
+		Digest: registry.DigestOf(found.Files).String(), Signature: found.Bundle(), // and not as a row of the database has it
 	}
-	if found.Signature != nil {
-		if is.Signature, err = v.models.Bundle(ctx, model.Tenant, found.Ref); err != nil {
-			return is, err
-		}
+	known, err := v.models.Known(ctx, model)
+	if err != nil {
+		return is, err
 	}
+	is.Unsigned = v.models.Unsigned(known, found)
 	for _, f := range found.Files {
 		is.Files = append(is.Files, deploy.File{Path: f.Path, Size: f.Size, Digest: f.Digest.String()})
 	}

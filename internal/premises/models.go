@@ -7,7 +7,9 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/config"
+	"github.com/pavise/pavise/internal/installation"
 	"github.com/pavise/pavise/internal/model"
+	"github.com/pavise/pavise/internal/notary"
 	"github.com/pavise/pavise/internal/oms"
 	"github.com/pavise/pavise/internal/plainfile"
 	"github.com/pavise/pavise/internal/registry"
@@ -15,12 +17,17 @@ import (
 )
 
 // OpenModels opens the models that the house knows. Datasets that they were trained on are
-// held to the catalog, which is open. files are those of models that are kept here; nil: none
-// are.
-func (h *House) OpenModels(ctx context.Context, signers []config.Signer, files registry.Files) (err error) {
+// held to the catalog, which is open. What is ready the house signs, with a key in its directory;
+// models says whether somebody who is believed has to, too. files are those of models that are
+// kept here; nil: none are.
+func (h *House) OpenModels(ctx context.Context, k installation.Keys, signers []config.Signer, models *config.Models, files registry.Files) (err error) {
 	cfg := registry.Config{
 		Guard: h.Guard, Store: h.DB, Now: h.Now, Say: h.Say, Files: files, Dir: h.Data.Path("models"), Sealed: h.Catalog.Had,
 	}
+	if cfg.House, err = notary.Open(k.KEK, string(h.Data)); err != nil {
+		return err
+	}
+	cfg.Producers = models != nil && models.Signed
 	for _, s := range signers {
 		trust, err := trusted(s)
 		if err != nil {

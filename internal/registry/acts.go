@@ -139,6 +139,9 @@ func (r *Registry) Add(ctx context.Context, who pavise.Principal, spec AddSpec) 
 		if err := let(tx, v); err != nil {
 			return nil, err
 		}
+		if err := r.vouch(v); err != nil {
+			return nil, err
+		}
 		s := step(who, entry, spec.Description)
 		s.At, s.Version, s.To, s.Digest = r.now(), v.Ref.Version, Draft, v.Digest
 		r.enter(v, Draft, s.At)
@@ -154,7 +157,7 @@ func (r *Registry) Add(ctx context.Context, who pavise.Principal, spec AddSpec) 
 	if err != nil {
 		return nil, err
 	}
-	entry.Detail(summary(v))
+	entry.Detail(summary(v, ""))
 	return v, nil
 }
 
@@ -178,14 +181,19 @@ func (r *Registry) Fill(ctx context.Context, who pavise.Principal, tenant string
 		}
 		v.Digest, v.Bytes, v.Count, v.Files, v.Scan, v.Signature, v.bundle, v.Intake, v.Problem = made.Digest, made.Bytes, made.Count, made.Files, made.Scan, made.Signature, made.bundle, made.Intake, made.Problem
 		v.hand(who)
-		if err := let(tx, v); err != nil || v.State == Draft {
+		v.Change = pavise.Name{}
+		err := let(tx, v)
+		if err == nil {
+			err = r.vouch(v)
+		}
+		if err != nil || v.State == Draft {
 			return err
 		}
 		v.Proposer, v.Reviewers = pavise.Name{}, nil
 		return r.move(tx, v, Draft, step(who, entry, "it was given other files"))
 	})
 	if err == nil {
-		entry.Detail(summary(v))
+		entry.Detail(summary(v, ""))
 	}
 	return v, err
 }
@@ -238,15 +246,16 @@ type changed struct {
 	Intake  Intake      `json:"intake"`
 	Scan    *Scan       `json:"scan,omitempty"`
 	Signed  *Signature  `json:"signature,omitempty"`
+	House   *House      `json:"house,omitempty"`
 	Sealed  []Seal      `json:"datasets,omitempty"`
 	Run     string      `json:"run,omitempty"`
 	Why     string      `json:"why,omitempty"`
 	Change  pavise.Name `json:"change,omitzero"`
 }
 
-// summary is what the record of a step says of a version.
-func summary(v *Version) changed {
-	return changed{v.Ref, v.State, v.Risk, v.Digest, v.Intake, v.Scan, v.Signature, v.Datasets, v.Run, "", v.Change}
+// summary is what the record of a step says of a version, and why somebody took it.
+func summary(v *Version, why string) changed {
+	return changed{v.Ref, v.State, v.Risk, v.Digest, v.Intake, v.Scan, v.Signature, v.House, v.Datasets, v.Run, clip(why, maxWords), v.Change}
 }
 
 // Propose proposes a draft for review: the verb model.propose on the version. Errors are of
@@ -269,9 +278,7 @@ func (r *Registry) Propose(ctx context.Context, who pavise.Principal, tenant str
 		return r.move(tx, v, Proposed, step(who, entry, why))
 	})
 	if err == nil {
-		detail := summary(v)
-		detail.Why = clip(why, maxWords)
-		entry.Detail(detail)
+		entry.Detail(summary(v, why))
 	}
 	return v, err
 }
@@ -298,9 +305,7 @@ func (r *Registry) Review(ctx context.Context, who pavise.Principal, tenant stri
 		return r.move(tx, v, Reviewed, step(who, entry, why))
 	})
 	if err == nil {
-		detail := summary(v)
-		detail.Why = clip(why, maxWords)
-		entry.Detail(detail)
+		entry.Detail(summary(v, why))
 	}
 	return v, err
 }
@@ -363,9 +368,7 @@ func (r *Registry) Reject(ctx context.Context, who pavise.Principal, tenant stri
 		return r.move(tx, v, Rejected, step(who, entry, why))
 	})
 	if err == nil {
-		detail := summary(v)
-		detail.Why = clip(why, maxWords)
-		entry.Detail(detail)
+		entry.Detail(summary(v, why))
 	}
 	return v, err
 }
@@ -384,9 +387,7 @@ func (r *Registry) Quarantine(ctx context.Context, who pavise.Principal, tenant 
 		return r.move(tx, v, Quarantined, step(who, entry, why))
 	})
 	if err == nil {
-		detail := summary(v)
-		detail.Why = clip(why, maxWords)
-		entry.Detail(detail)
+		entry.Detail(summary(v, why))
 	}
 	return v, err
 }
@@ -416,7 +417,10 @@ func (r *Registry) Tag(ctx context.Context, who pavise.Principal, tenant string,
 	return r.cfg.Store.Update(ctx, func(tx *store.Tx) error {
 		m, err := readModel(tx, ref.Of(tenant))
 		if err == nil {
-			m.Description, m.Tags, err = describe(m.Description, m.Tags, words)
+			was := m.Tags[TagSigned]
+			if m.Description, m.Tags, err = describe(m.Description, m.Tags, words); was == "true" && m.Tags[TagSigned] != was {
+				err = &pavise.Error{Kind: pavise.Denied, Msg: "that versions of " + m.Name.ID + " are signed is not taken back", Hint: "go on under another name"}
+			}
 		}
 		if err != nil {
 			return err

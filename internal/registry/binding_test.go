@@ -184,7 +184,7 @@ func TestSignature(t *testing.T) {
 	if err != nil || v.Intake != Ready || v.Signature.Signer != "training" || v.Signature.Files != v.Digest || v.Scan.By != mia.Name() {
 		t.Errorf("%+v, %v", v, err)
 	}
-	if kept, err := w.Bundle(t.Context(), "local", v.Ref); err != nil || !bytes.Equal(kept, good) {
+	if kept := w.now(t, v.Ref).Bundle(); !bytes.Equal(kept, good) {
 		t.Errorf("the bundle is not kept: %v", err)
 	}
 	for name, test := range map[string]struct {

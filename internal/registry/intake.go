@@ -7,14 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path"
-	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/artefact"
+	"github.com/pavise/pavise/internal/examine"
 	"github.com/pavise/pavise/internal/oms"
 	"github.com/pavise/pavise/internal/store"
 )
@@ -171,28 +168,48 @@ func (r *Registry) Take(ctx context.Context, tenant string, ref Ref) (v *Version
 	if v, err = r.Resolve(ctx, tenant, ref); err != nil || !v.unseen() || !r.here(ctx, v) {
 		return v, err
 	}
+	defer func() { r.stall(ctx, ref.Name(tenant), err) }()
 	scan, problem, err := r.examine(ctx, v)
 	if err != nil {
 		return v, err
 	}
 	seen := *v
+	seen.Change = pavise.Name{} // nothing is published that is not ready: whoever wrote one there wants it signed
 	if seen.Scan, seen.Intake, seen.Problem = scan, Failed, problem; problem == "" {
 		seen.Intake, seen.Problem = judge(scan)
+	}
+	if err := r.vouch(&seen); err != nil {
+		return v, err
 	}
 	if err := r.taken(ctx, &seen); err != nil { // a finding may come twice, and is never lost
 		return v, err
 	}
-	return r.change(ctx, tenant, ref, func(_ *store.Tx, v *Version) error {
-		if v.Digest == seen.Digest && v.unseen() { // else it was given others meanwhile
-			v.Scan, v.Intake, v.Problem = seen.Scan, seen.Intake, seen.Problem
+	is, err := r.change(ctx, tenant, ref, func(_ *store.Tx, v *Version) error {
+		if v.Digest != seen.Digest || !v.unseen() { // it was given others meanwhile
+			return nil
 		}
-		return nil
+		v.Scan, v.Intake, v.Problem, v.Change = seen.Scan, seen.Intake, seen.Problem, seen.Change
+		return r.vouch(v) // which is the same signature, unless somebody else's came
 	})
+	if err != nil {
+		return v, err
+	}
+	return is, nil
+}
+
+// stall notes in memory why a version stays pending, for the disk may be what is full. The next
+// look, which comes by itself, takes it back.
+func (r *Registry) stall(ctx context.Context, v pavise.Name, err error) {
+	if err != nil && ctx.Err() == nil {
+		r.stalled.Store(v, "its files are here, and cannot be taken in yet: "+clip(messageOf(err), maxWords/4))
+	} else {
+		r.stalled.Delete(v)
+	}
 }
 
 // taken notes what came of looking at the files of a version.
 func (r *Registry) taken(ctx context.Context, v *Version) error {
-	detail := Noted{Version: v.Ref, Digest: v.Digest, State: v.State, Scan: v.Scan, Why: v.Problem}
+	detail := Noted{Version: v.Ref, Digest: v.Digest, State: v.State, Scan: v.Scan, House: v.House, Why: v.Problem}
 	kind := KindTaken
 	if v.Intake == Failed {
 		kind = KindHarmful
@@ -217,165 +234,27 @@ func (r *Registry) here(ctx context.Context, v *Version) bool {
 // examine lays the files of a version out, holds them to their digests, and looks at them.
 // problem says what is wrong with them, beside what the look finds.
 func (r *Registry) examine(ctx context.Context, v *Version) (scan *Scan, problem string, err error) {
-	if problem := tooOften(v.Files); problem != "" {
-		return nil, problem, nil
-	}
-	dir, err := os.MkdirTemp(r.cfg.Dir, laidOut)
-	if err != nil {
-		return nil, "", noRoom(err)
-	}
-	defer os.RemoveAll(dir)
-	root, err := os.OpenRoot(dir)
-	if err != nil {
-		return nil, "", noRoom(err)
-	}
-	defer root.Close()
-	laid := map[Digest]File{}
+	var files []examine.File
 	for _, f := range v.Files {
-		if was, again := laid[f.Digest]; again {
-			problem, err = linkAgain(root, was, f)
-		} else {
-			problem, err = r.lay(ctx, root, f)
-		}
-		if err != nil || problem != "" {
-			return nil, problem, err
-		}
-		laid[f.Digest] = f
+		files = append(files, examine.File{Path: f.Path, Size: f.Size, Digest: f.Digest})
 	}
-	report, err := (&artefact.Scan{Path: dir}).Run(ctx)
-	if err != nil {
-		return nil, "", err
+	place := examine.Place{Dir: r.cfg.Dir, Open: func(ctx context.Context, digest [sha256.Size]byte) (io.ReadCloser, error) {
+		return r.cfg.Files.Open(ctx, digest)
+	}}
+	report, problem, err := place.Look(ctx, files)
+	if err != nil || problem != "" {
+		return nil, problem, err
 	}
 	return Scanned(report, r.now()), "", nil
 }
 
 // Scanned is a report on files, as it is kept.
 func Scanned(report *artefact.Report, now time.Time) *Scan {
-	scan := &Scan{Verdict: string(report.Verdict), At: now, More: report.Untold}
-	for _, f := range report.Findings {
-		if f.Severity == artefact.Note {
-			continue
-		}
-		if len(scan.Findings) == maxScanned {
-			scan.More++
-			continue
-		}
-		name := f.File
-		if f.Member != "" {
-			name += "!" + f.Member
-		}
-		scan.Findings = append(scan.Findings, clip(fmt.Sprintf("%s: %s: %s", f.Severity, name, f.Why), maxWords/4))
+	found, more := examine.Findings(report, maxScanned)
+	for i := range found {
+		found[i] = clip(found[i], maxWords/4)
 	}
-	return scan
-}
-
-// laidOut begins the names of the directories in which files are looked at.
-const laidOut = "look-"
-
-// tidy makes the directory in which files are laid out, and takes away what a process left
-// there that was killed while it looked.
-func tidy(dir string) error {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return err
-	}
-	all, err := os.ReadDir(dir)
-	for _, e := range all {
-		if strings.HasPrefix(e.Name(), laidOut) {
-			err = errors.Join(err, os.RemoveAll(filepath.Join(dir, e.Name())))
-		}
-	}
-	return err
-}
-
-// maxRepeated is how many bytes a version may have in files that are others of it again: they
-// take no room, and as long to be looked at.
-const maxRepeated = 16 << 30
-
-// tooOften says what is wrong with a version that has the same content again and again.
-func tooOften(files []File) string {
-	seen, again := map[Digest]bool{}, int64(0)
-	for _, f := range files {
-		if seen[f.Digest] {
-			again += f.Size // their sum was looked at
-		}
-		seen[f.Digest] = true
-	}
-	if again > maxRepeated {
-		return fmt.Sprintf("files of it are the same, again and again: %d bytes of them", again)
-	}
-	return ""
-}
-
-// linkAgain lays a file out whose content is laid out already: it takes no room.
-func linkAgain(root *os.Root, was, f File) (problem string, err error) {
-	if was.Size != f.Size {
-		return notSaid(f), nil
-	}
-	name, err := makeWay(root, f)
-	if err != nil {
-		return "", err
-	}
-	if err := root.Link(filepath.FromSlash(was.Path), name); err != nil {
-		return "", noRoom(err)
-	}
-	return "", nil
-}
-
-// makeWay makes the directory of a file that is to be laid out, and returns its name there.
-func makeWay(root *os.Root, f File) (name string, err error) {
-	if f.Path == "." {
-		return "model", nil
-	}
-	if err := root.MkdirAll(filepath.FromSlash(path.Dir(f.Path)), 0o700); err != nil {
-		return "", noRoom(err)
-	}
-	return filepath.FromSlash(f.Path), nil
-}
-
-func notSaid(f File) string {
-	return fmt.Sprintf("%.100q is not of the size or digest that was said", f.Path)
-}
-
-// lay writes one file where it is looked at.
-func (r *Registry) lay(ctx context.Context, root *os.Root, f File) (problem string, err error) {
-	name, err := makeWay(root, f)
-	if err != nil {
-		return "", err
-	}
-	from, err := r.cfg.Files.Open(ctx, f.Digest)
-	if err != nil {
-		return "", err
-	}
-	defer from.Close()
-	to, err := root.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
-	if err != nil {
-		return "", noRoom(err)
-	}
-	h := sha256.New()
-	n, err := io.Copy(io.MultiWriter(to, h), io.LimitReader(from, f.Size+1))
-	if err := errors.Join(err, to.Close(), ctx.Err()); err != nil {
-		return "", noRoom(err)
-	}
-	if n != f.Size || Digest(h.Sum(nil)) != f.Digest {
-		return notSaid(f), nil
-	}
-	return "", nil
-}
-
-func noRoom(err error) error {
-	return &pavise.Error{Kind: pavise.Unavailable, Msg: "the files of a model cannot be laid out: " + err.Error(), Hint: "make room on the disk of the data directory: as much as the largest model takes", Err: err}
-}
-
-// Bundle returns the signature of a version, as it was handed in; nil where there is none.
-// The error is of kind NotFound.
-//
-// Unguarded: a room of the house asks, whose own caller was let in.
-func (r *Registry) Bundle(ctx context.Context, tenant string, ref Ref) (bundle []byte, err error) {
-	v, err := r.Resolve(ctx, tenant, ref)
-	if err != nil {
-		return nil, err
-	}
-	return v.bundle, nil
+	return &Scan{Verdict: string(report.Verdict), At: now, Findings: found, More: more}
 }
 
 // sealed holds datasets to what the catalog knows of them. Errors are of kind Invalid, and

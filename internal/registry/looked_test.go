@@ -77,7 +77,7 @@ func TestSameContentAgain(t *testing.T) {
 // start, and nothing else is.
 func TestLeftBehind(t *testing.T) {
 	w := newWorld(t)
-	left, other := filepath.Join(w.cfg.Dir, laidOut+"123", "a"), filepath.Join(w.cfg.Dir, "mine")
+	left, other := filepath.Join(w.cfg.Dir, "look-123", "a"), filepath.Join(w.cfg.Dir, "mine")
 	for _, dir := range []string{left, other} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			t.Fatal(err)

@@ -103,14 +103,17 @@ func (r *Registry) PlanPublish(ctx context.Context, tenant string, ref Ref) (Pla
 		if err != nil {
 			return Plan{}, err
 		}
-		return planPublish(tx, v)
+		return r.planPublish(tx, v)
 	})
 }
 
-func planPublish(tx *store.Tx, v *Version) (Plan, error) {
+func (r *Registry) planPublish(tx *store.Tx, v *Version) (Plan, error) {
 	p, err := planBy(v, duePublish)
 	if err == nil {
 		err = let(tx, v)
+	}
+	if err == nil {
+		err = r.fit(tx, v)
 	}
 	return p, err
 }
@@ -138,7 +141,7 @@ func (r *Registry) Publish(ctx context.Context, tenant string, ref Ref, act Act)
 	}
 	defer entry.Exit(&err)
 	v, err := r.change(ctx, tenant, ref, func(tx *store.Tx, v *Version) error {
-		p, err := planPublish(tx, v)
+		p, err := r.planPublish(tx, v)
 		if err == nil {
 			err = act.may(p)
 		}
@@ -150,6 +153,9 @@ func (r *Registry) Publish(ctx context.Context, tenant string, ref Ref, act Act)
 			return err
 		}
 		v.BOM, v.Approvers, v.Change = sha256.Sum256(bill), act.Approvers, act.Who.Change
+		if err := r.vouch(v); err != nil {
+			return err
+		}
 		s := step(act.Who, entry, "")
 		if err := r.move(tx, v, Approved, s); err != nil {
 			return err
@@ -164,7 +170,7 @@ func (r *Registry) Publish(ctx context.Context, tenant string, ref Ref, act Act)
 			changed
 			BOM       Digest        `json:"bom"`
 			Approvers []pavise.Name `json:"approvers"`
-		}{summary(v), v.BOM, v.Approvers})
+		}{summary(v, ""), v.BOM, v.Approvers})
 	}
 	return err
 }
@@ -240,7 +246,7 @@ func (r *Registry) Release(ctx context.Context, tenant string, ref Ref, act Act)
 	defer entry.Exit(&err)
 	v, err := r.takeStep(ctx, tenant, ref, act, planRelease, step(act.Who, entry, "released from quarantine"))
 	if err == nil {
-		entry.Detail(summary(v))
+		entry.Detail(summary(v, ""))
 	}
 	return err
 }
@@ -275,7 +281,7 @@ func (r *Registry) Retire(ctx context.Context, tenant string, ref Ref, act Act) 
 	defer entry.Exit(&err)
 	v, err := r.takeStep(ctx, tenant, ref, act, planRetire, step(act.Who, entry, ""))
 	if err == nil {
-		entry.Detail(summary(v))
+		entry.Detail(summary(v, ""))
 	}
 	return err
 }

@@ -8,7 +8,9 @@ import (
 	"time"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/examine"
 	"github.com/pavise/pavise/internal/guard"
+	"github.com/pavise/pavise/internal/notary"
 	"github.com/pavise/pavise/internal/store"
 )
 
@@ -20,6 +22,8 @@ const (
 	KindOverdue  = "model.overdue"  // nothing came of a version in time
 	KindSigned   = "model.signed"   // a signature that came by itself holds for a version
 	KindUnsigned = "model.unsigned" // one that came for it does not
+	KindVouched  = "model.vouched"  // this installation signed a version that was ready before it signed any
+	KindAltered  = "model.altered"  // a version is not as this installation signed it
 )
 
 // Files are the files of models that are kept here, by their digests. What Open returns is
@@ -35,9 +39,12 @@ type Config struct {
 	Store *store.DB
 	Now   func() time.Time
 
-	Files   Files    // nil: no files are kept here
-	Dir     string   // the registry's own: where files are laid out to be looked at; with Files
-	Signers []Signer // whose signatures are believed
+	Files   Files          // nil: no files are kept here
+	Dir     string         // the registry's own: where files are laid out to be looked at; with Files
+	Signers []Signer       // whose signatures are believed
+	House   *notary.Notary // signs what is ready, and is held to it; nil: nobody does
+	// Producers: every version is signed by one of Signers, too, before it is published or deployed.
+	Producers bool
 	// Sealed says whether the catalog knows a dataset, and whether one of its versions has
 	// the root; nil: there is no catalog.
 	Sealed func(ctx context.Context, dataset pavise.Name, root string) (known, has bool, err error)
@@ -58,6 +65,9 @@ type Registry struct {
 	facts   facts
 
 	withdrawn withdrawn
+
+	told    sync.Map // of versions, by name, that they are not as the house signed them
+	stalled sync.Map // why pending versions cannot be taken in, by name
 }
 
 // Open returns the registry that is in the store.
@@ -66,7 +76,7 @@ func Open(ctx context.Context, cfg Config) (*Registry, error) {
 		return nil, err
 	}
 	if cfg.Files != nil {
-		if err := tidy(cfg.Dir); err != nil {
+		if err := examine.Tidy(cfg.Dir); err != nil {
 			return nil, &pavise.Error{Kind: pavise.Unavailable, Msg: "files of models cannot be laid out: " + err.Error(), Hint: "make room below the data directory", Err: err}
 		}
 	}
@@ -77,12 +87,13 @@ func Open(ctx context.Context, cfg Config) (*Registry, error) {
 		cfg.Timeouts = Timeouts
 	}
 	r := &Registry{cfg: cfg, nudge: make(chan struct{}, 1)}
-	err := cfg.Store.View(ctx, func(tx *store.Tx) error {
-		all, err := selected(tx, `true`)
-		r.facts.tell(all...)
-		return err
-	})
-	return r, err
+	var all []*Version
+	err := cfg.Store.View(ctx, func(tx *store.Tx) (err error) { all, err = selected(tx, `true`); return err })
+	if err != nil {
+		return nil, err
+	}
+	r.facts.tell(all...)
+	return r, r.begin(ctx, all)
 }
 
 // now is the time of what is done now.

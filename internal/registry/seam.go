@@ -19,6 +19,7 @@ type Noted struct {
 	State   State           `json:"state"`
 	Scan    *Scan           `json:"scan,omitempty"`
 	Signed  *Signature      `json:"signature,omitempty"`
+	House   *House          `json:"house,omitempty"`
 	Why     string          `json:"why,omitempty"`
 	Finding *pavise.Finding `json:"finding,omitempty"`
 }

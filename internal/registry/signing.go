@@ -49,7 +49,13 @@ func (r *Registry) Signed(ctx context.Context, who pavise.Principal, tenant stri
 			return err
 		}
 		if v.Signature == nil || v.Signature.Files != v.Digest { // else those who approve it would judge another bill for each
+			if v.Intake == Ready { // and so the house signed it, which is signed anew, and as it is
+				if err := r.held(v); err != nil {
+					return err
+				}
+			}
 			v.Signature, v.bundle = by, s.Bundle
+			return r.vouch(v)
 		}
 		return nil
 	})

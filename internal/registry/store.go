@@ -38,6 +38,7 @@ var steps = []string{
 		tenant TEXT NOT NULL, id TEXT NOT NULL, at INTEGER NOT NULL, doc TEXT NOT NULL
 	) STRICT;
 	CREATE INDEX registry_steps_by_model ON registry_steps (tenant, id, at)`,
+	`ALTER TABLE registry_versions ADD COLUMN house BLOB NOT NULL DEFAULT x''`, // the house's signature
 }
 
 // The bounds of what is kept.
@@ -98,13 +99,13 @@ func aliases(tx *store.Tx, name pavise.Name) (map[string]int, error) {
 }
 
 // versionColumns are what scanVersion reads.
-const versionColumns = `tenant, doc, CASE WHEN ? THEN files ELSE '' END, CASE WHEN ? THEN bundle ELSE x'' END`
+const versionColumns = `tenant, doc, CASE WHEN ? THEN files ELSE '' END, CASE WHEN ? THEN bundle ELSE x'' END, CASE WHEN ? THEN house ELSE x'' END`
 
 // scanVersion reads a version without its aliases, and with its files if they were asked for.
 func scanVersion(scan func(...any) error) (*Version, error) {
 	var tenant, doc, files string
-	var bundle []byte
-	if err := scan(&tenant, &doc, &files, &bundle); err != nil {
+	var bundle, house []byte
+	if err := scan(&tenant, &doc, &files, &bundle, &house); err != nil {
 		return nil, err
 	}
 	v := &Version{}
@@ -119,6 +120,7 @@ func scanVersion(scan func(...any) error) (*Version, error) {
 	if len(bundle) > 0 {
 		v.bundle = bundle
 	}
+	v.house = house
 	for _, of := range [][]Evidence{v.Evaluations, v.Attacks} {
 		for i := range of {
 			of[i].Stale = of[i].Digest != v.Digest
@@ -139,7 +141,7 @@ func readOutline(tx *store.Tx, tenant string, r Ref) (*Version, error) {
 }
 
 func readOne(tx *store.Tx, tenant string, r Ref, whole bool) (*Version, error) {
-	v, err := scanVersion(tx.QueryRow(`SELECT `+versionColumns+` FROM registry_versions WHERE tenant = ? AND id = ? AND number = ?`, whole, whole, tenant, r.Model, r.Version).Scan)
+	v, err := scanVersion(tx.QueryRow(`SELECT `+versionColumns+` FROM registry_versions WHERE tenant = ? AND id = ? AND number = ?`, whole, whole, whole, tenant, r.Model, r.Version).Scan)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, &pavise.Error{Kind: pavise.NotFound, Msg: fmt.Sprintf("there is no version %s of a model", r), Hint: "pavise model list shows the models, and pavise model show NAME the versions of one"}
 	}
@@ -187,20 +189,17 @@ func writeVersion(tx *store.Tx, v *Version) error {
 	if !v.Due.IsZero() {
 		due = v.Due.UnixNano()
 	}
-	bundle := v.bundle
-	if bundle == nil {
-		bundle = []byte{}
-	}
-	_, err = tx.Exec(`INSERT INTO registry_versions (tenant, id, number, state, intake, digest, due, doc, files, bundle) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+	blob := func(b []byte) []byte { return append([]byte{}, b...) } // NULL is none
+	_, err = tx.Exec(`INSERT INTO registry_versions (tenant, id, number, state, intake, digest, due, doc, files, bundle, house) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 		ON CONFLICT (tenant, id, number) DO UPDATE SET state = excluded.state, intake = excluded.intake, digest = excluded.digest, due = excluded.due,
-		doc = excluded.doc, files = excluded.files, bundle = excluded.bundle`,
-		v.Tenant, v.Ref.Model, v.Ref.Version, string(v.State), string(v.Intake), v.Digest.String(), due, string(doc), string(files), bundle)
+		doc = excluded.doc, files = excluded.files, bundle = excluded.bundle, house = excluded.house`,
+		v.Tenant, v.Ref.Model, v.Ref.Version, string(v.State), string(v.Intake), v.Digest.String(), due, string(doc), string(files), blob(v.bundle), blob(v.house))
 	return err
 }
 
 // selected returns the versions that meet a condition, without their files.
 func selected(tx *store.Tx, condition string, args ...any) (all []*Version, err error) {
-	rows, err := tx.Query(`SELECT `+versionColumns+` FROM registry_versions WHERE `+condition, append([]any{false, false}, args...)...)
+	rows, err := tx.Query(`SELECT `+versionColumns+` FROM registry_versions WHERE `+condition, append([]any{false, false, false}, args...)...)
 	if err != nil {
 		return nil, err
 	}

@@ -85,12 +85,14 @@ type Version struct {
 	Risk        Risk              `json:"risk"`
 	Intake      Intake            `json:"intake"`
 	Problem     string            `json:"problem,omitempty"` // why its files are not ready
+	Stalled     bool              `json:"stalled,omitempty"` // they are here, and something is in the way, which Problem says
 	Digest      Digest            `json:"digest,omitzero"`   // over its files; zero while it has none
 	Bytes       int64             `json:"bytes"`
 	Count       int               `json:"file_count"`
 	Files       []File            `json:"files,omitempty"` // lists of versions leave them out
 	Scan        *Scan             `json:"scan,omitempty"`
 	Signature   *Signature        `json:"signature,omitempty"`
+	House       *House            `json:"house,omitempty"` // that this installation signed it
 	Datasets    []Seal            `json:"datasets,omitempty"`
 	Run         string            `json:"run,omitempty"`    // the training run that it came of
 	Source      string            `json:"source,omitempty"` // where whoever added it says that it lies
@@ -109,10 +111,20 @@ type Version struct {
 	Change      pavise.Name       `json:"change,omitzero"`     // in which it was published
 
 	bundle []byte // the signature; nil: there is none, or it was not read
+	house  []byte // the house's, likewise
 }
 
 // Name is what policies and the log call the version.
 func (v *Version) Name() pavise.Name { return v.Ref.Name(v.Tenant) }
+
+// Bundle is the signature of its files: by somebody who is believed, or else by this installation;
+// nil where it was read without.
+func (v *Version) Bundle() []byte {
+	if len(v.bundle) > 0 {
+		return v.bundle
+	}
+	return v.house
+}
 
 // Barred reports whether nobody gets the version's files: it is in quarantine, or was retired
 // out of it, which says nothing good of them.

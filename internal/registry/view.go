@@ -102,16 +102,26 @@ type Shown struct {
 	Model
 	Versions []*Version `json:"versions"`
 	Older    int        `json:"older,omitempty"` // so many older ones are not listed
+	Part     []byte     `json:"part,omitempty"`  // the file of the version that was asked for
 }
 
 // Show returns a model where the number of ref is 0, and a version otherwise: the verb
 // model.show. The error is of kind NotFound.
+//
+// Unguarded: ShowPart enters, for the same principal.
 func (r *Registry) Show(ctx context.Context, who pavise.Principal, tenant string, ref Ref) (s Shown, err error) {
+	return r.ShowPart(ctx, who, tenant, ref, "")
+}
+
+// ShowPart is Show, with a file of the version besides: PartSignature, PartProducer or PartKey.
+// The error is of kind NotFound where it has none.
+func (r *Registry) ShowPart(ctx context.Context, who pavise.Principal, tenant string, ref Ref, part string) (s Shown, err error) {
 	entry, err := r.cfg.Guard.Enter(ctx, who, "model.show", ref.on(tenant))
 	if err != nil {
 		return s, err
 	}
 	defer entry.Exit(&err)
+	defer func() { r.why(s.Versions) }()
 	err = r.cfg.Store.View(ctx, func(tx *store.Tx) error {
 		m, err := readModel(tx, ref.Of(tenant))
 		if err != nil {
@@ -120,8 +130,14 @@ func (r *Registry) Show(ctx context.Context, who pavise.Principal, tenant string
 		s.Model, s.Versions = *m, []*Version{}
 		if ref.Version != 0 {
 			v, err := readVersion(tx, tenant, ref)
+			if err == nil {
+				s.Part, err = r.part(v, part)
+			}
 			s.Versions = append(s.Versions, v)
 			return err
+		}
+		if part != "" {
+			return &pavise.Error{Kind: pavise.Invalid, Msg: "a model has no " + part, Hint: "name one of its versions: " + ref.Model + "/1"}
 		}
 		all, err := selected(tx, `tenant = ? AND id = ? ORDER BY number DESC LIMIT ?`, tenant, ref.Model, shownVersions)
 		s.Versions = append(s.Versions, all...)

@@ -72,7 +72,7 @@ func TestRegistryBesideInference(t *testing.T) {
 		t.Fatalf("%d bytes came back", len(text))
 	}
 	v, err := up.Models.Resolve(t.Context(), fraud.Tenant, registry.Ref{Model: "fraud", Version: 1})
-	if err != nil || v.State != registry.Draft || v.Intake != registry.Ready || v.Creator.ID != "mia" {
+	if err != nil || v.State != registry.Draft || v.Intake != registry.Ready || v.House == nil || v.Creator.ID != "mia" {
 		t.Fatalf("%+v, %v", v, err)
 	}
 	if a := up.ask(t); a.status != http.StatusOK || !json.Valid([]byte(a.body)) {

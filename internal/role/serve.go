@@ -126,7 +126,7 @@ func NewServe(ctx context.Context, cfg ServeConfig) (s *Serve, err error) {
 		func() error { return s.OpenReceivers(ctx, s.cfg.Receive) },
 		func() error { return s.OpenCatalog(ctx, s.cfg.Datasets.Below(), s.cfg.Datasets.Room()) },
 		func() error { return s.OpenDepot(ctx, keys, s.cfg.Models) },
-		func() error { return s.OpenModels(ctx, s.cfg.Signers, s.Files()) },
+		func() error { return s.OpenModels(ctx, keys, s.cfg.Signers, s.cfg.Models, s.Files()) },
 		func() error {
 			return s.OpenDeployments(ctx, keys, s.Depot, premises.Gateways{Reach: s.words, Moved: s.publisher.Nudge})
 		},

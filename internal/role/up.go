@@ -157,7 +157,7 @@ func NewUp(ctx context.Context, cfg UpConfig) (u *Up, err error) {
 		func() error { return u.OpenReceivers(ctx, u.cfg.Receive) },
 		func() error { return u.OpenCatalog(ctx, u.cfg.Datasets, u.cfg.DatasetRoom) },
 		func() error { return u.OpenDepot(ctx, keys, u.cfg.Models) },
-		func() error { return u.OpenModels(ctx, u.cfg.Signers, u.Files()) },
+		func() error { return u.OpenModels(ctx, keys, u.cfg.Signers, u.cfg.Models, u.Files()) },
 		func() error { return u.OpenDeployments(ctx, keys, u.Depot, premises.Gateways{}) },
 		func() error { return u.OpenLineage(ctx) },
 		func() error {

@@ -70,6 +70,10 @@ func Version(w io.Writer, v *registry.Version) {
 }
 
 func printShownModel(w io.Writer, req *verbs.ModelShow, s registry.Shown) {
+	if req.Part != "" {
+		w.Write(s.Part) // a file, as it is
+		return
+	}
 	if len(s.Versions) == 1 && strings.HasSuffix(req.Model, s.Versions[0].Ref.String()) {
 		printWholeVersion(w, s.Versions[0])
 		return
@@ -147,6 +151,9 @@ func printWholeVersion(w io.Writer, v *registry.Version) {
 			over = ", over the manifest with which its files were pushed"
 		}
 		say("signed", "by %s, whom this server calls %s (%s)%s", s.By, s.Signer, s.Mode, over)
+	}
+	if h := v.House; h != nil {
+		say("vouched", "by this server, with the key %.12s: %s", h.Key, h.Says)
 	}
 	for _, d := range v.Datasets {
 		known := "as the catalog has it"

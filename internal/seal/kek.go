@@ -30,6 +30,8 @@ const (
 
 	PurposeDrift Purpose = "drift" // Ed25519 seed that signs what windows of models are held to
 
+	PurposeModel Purpose = "model" // ECDSA P-256 key (PKCS #8) that signs versions of models for the installation
+
 	PurposeLogMLDSA Purpose = "log-mldsa" // ML-DSA-44 seed that signs the log's published tree heads besides
 )
 

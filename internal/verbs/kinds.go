@@ -34,7 +34,7 @@ var notes = []string{
 	route.KindForgot, route.KindUnwatched, "watermark.committed", openlineage.KindRefuted, gate.KindHeld, gate.KindOdd, gate.KindExpired,
 	catalog.KindSealed, catalog.KindVerified, catalog.KindChanged, catalog.KindRestored, catalog.KindUnreachable, catalog.KindReachable, catalog.KindUnindexed,
 	deploy.KindSettled, deploy.KindPartial, deploy.KindStrayed, deploy.KindUnapproved, deploy.KindUntraced, deploy.KindChanged, deploy.KindRolledBack, deploy.KindPaged, deploy.KindUnwatched,
-	registry.KindMoved, registry.KindTaken, registry.KindHarmful, registry.KindOverdue, registry.KindSigned, registry.KindUnsigned,
+	registry.KindMoved, registry.KindTaken, registry.KindHarmful, registry.KindOverdue, registry.KindSigned, registry.KindUnsigned, registry.KindVouched, registry.KindAltered,
 	monitor.KindLearned, monitor.KindSuspected, monitor.KindConfirmed, monitor.KindActed, monitor.KindEnded, monitor.KindHeld, monitor.KindSwapped,
 	receiver.KindSilent, receiver.KindUnreachable, receiver.KindReplaced, receiver.KindTruncated, receiver.KindGone, receiver.KindLost, receiver.KindContradicted, receiver.KindRefused, receiver.KindTerms,
 }

@@ -124,14 +124,14 @@ func (rooms *Rooms) modelWords() []api.Verb {
 		api.Do(api.Verb{
 			Name: "model.show", On: on, Class: guard.Pooled,
 			Help:    "Show a model with its versions, or all that is known of one version",
-			About:   "Of a version: its state and who brought it there, its files, who signed them, what a look at them found, datasets, evidence and aliases.",
+			About:   "Of a version: its state and who brought it there, its files, who signed them, what a look at them found, datasets, evidence and aliases. With --part signature and --part key it prints what pavise model verify takes.",
 			Example: "pavise model show fraud/2",
 		}, withModels(rooms, func(r *registry.Registry, ctx context.Context, who pavise.Principal, req ModelShow) (registry.Shown, error) {
 			tenant, ref, err := modelOrVersion(req.Model, who)
 			if err != nil {
 				return registry.Shown{}, err
 			}
-			return r.Show(ctx, who, tenant, ref)
+			return r.ShowPart(ctx, who, tenant, ref, req.Part)
 		})),
 		api.Do(api.Verb{
 			Name: "model.history", On: on, Class: guard.Pooled,
@@ -343,9 +343,10 @@ type ModelList struct {
 	State string `json:"state,omitempty" enum:"draft,proposed,reviewed,approved,published,canary,live,degraded,rolled_back,accepted,retired,rejected,quarantined," default:"" placeholder:"STATE" help:"only those with a version in this state: draft, proposed, reviewed, published, canary, live, degraded, rolled_back, accepted, retired, rejected or quarantined" doc:"only those with a version in this state"`
 }
 
-// ModelShow asks for a model or a version.
+// ModelShow asks for a model or a version, or for a file of a version alone.
 type ModelShow struct {
 	Model string `json:"model" arg:"" help:"the model, or a version as NAME/N" doc:"the model, or a version as NAME/N"`
+	Part  string `json:"part,omitempty" enum:"signature,producer,key," default:"" placeholder:"PART" help:"print this of a version alone: signature, the one by this server; key, by which that holds; or producer, the signature that was handed in" doc:"a file of the version besides: the signature by this server, the public key by which it holds, or the signature that was handed in"`
 }
 
 // ModelHistory asks what became of a model.

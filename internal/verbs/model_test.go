@@ -129,7 +129,7 @@ func (w *world) modelRequests(t *testing.T) map[string]func() any {
 			return ModelTag{Model: v.Ref.String(), Tag: map[string]string{"framework": "onnx"}}
 		}),
 		"model.list":    always(ModelList{State: "draft"}),
-		"model.show":    on(registry.Draft, func(v *registry.Version) any { return ModelShow{v.Ref.String()} }),
+		"model.show":    on(registry.Draft, func(v *registry.Version) any { return ModelShow{Model: v.Ref.String()} }),
 		"model.history": on(registry.Draft, func(v *registry.Version) any { return ModelHistory{Name: v.Ref.Of("local")} }),
 		"model.bom":     on(registry.Draft, func(v *registry.Version) any { return VersionRef{v.Ref.String()} }),
 	}
@@ -180,12 +180,12 @@ func TestModelsByOthersWord(t *testing.T) {
 	if err := w.person(t, "kim", "operator").Call(t.Context(), "model.bom", on.VersionRef, &bill); err != nil || registry.Digest(sha256.Sum256(append(bill.Bill, '\n'))) != kept.BOM {
 		t.Errorf("another bill was approved: %s, %v", bill.Bill, err)
 	}
-	for verb, request := range map[string]any{"model.show": ModelShow{"absent/1"}, "model.history": ModelHistory{Name: pavise.Name{Tenant: "local", Kind: "model", ID: "absent"}}, "model.alias": ModelAlias{Name: pavise.Name{Tenant: "local", Kind: "model", ID: "absent"}, Alias: "a", Version: 1}} {
+	for verb, request := range map[string]any{"model.show": ModelShow{Model: "absent/1"}, "model.history": ModelHistory{Name: pavise.Name{Tenant: "local", Kind: "model", ID: "absent"}}, "model.alias": ModelAlias{Name: pavise.Name{Tenant: "local", Kind: "model", ID: "absent"}, Alias: "a", Version: 1}} {
 		if err := w.person(t, "kim", "operator").Call(t.Context(), verb, request, nil); pavise.KindOf(err) != pavise.NotFound {
 			t.Errorf("%s of what there is not: %v", verb, err)
 		}
 	}
-	if err := w.person(t, "kim", "operator").Call(t.Context(), "model.show", ModelShow{"other/model/fraud/1"}, nil); pavise.KindOf(err) != pavise.Denied {
+	if err := w.person(t, "kim", "operator").Call(t.Context(), "model.show", ModelShow{Model: "other/model/fraud/1"}, nil); pavise.KindOf(err) != pavise.Denied {
 		t.Errorf("another tenant's: %v", err)
 	}
 }
