@@ -149,7 +149,7 @@ type world struct {
 	judge  func(ctx context.Context, ask ToScreen) (Judged, *Report, error)
 	judged []ToScreen
 
-	stop func()       // ends Run, and waits for it
+	stop func() // ends Run, and waits for it
 
 	cancelRun func() // ends Run
 }
