@@ -203,6 +203,12 @@ func (r *running) examples(t *testing.T, lake string) *examples {
 		}
 	}
 	x.before["dataset.watch"] = func() { flows("1,tcp\n"); tell("/srv/lake", lake)() }
+	x.before["dataset.report"] = func() {
+		spec := catalog.ScreenSpec{Name: pavise.Name{Tenant: role.Tenant, Kind: catalog.Kind, ID: "flows"}, Terms: catalog.Terms{Label: "proto"}}
+		if _, err := r.Rooms().Catalog.Screen(t.Context(), r.Operator(), spec); err != nil {
+			t.Fatal(err)
+		}
+	}
 	x.before["dataset.accept"] = func() {
 		flows("1,tcp\n2,udp\n")
 		v, err := r.Rooms().Catalog.Check(t.Context(), r.Operator(), pavise.Name{Tenant: role.Tenant, Kind: catalog.Kind, ID: "flows"}, true)

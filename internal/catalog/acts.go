@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -207,6 +208,9 @@ type WatchSpec struct {
 	Every  time.Duration // 0: an hour, or as before
 	Full   int           // every so many looks one reads everything; 0: 24, or as before
 	Called string        // what OpenLineage events call it; empty: nobody says, or as before
+
+	Screen     *Terms // each new content is screened so; nil: none is, or as before
+	Unscreened bool   // none is from now on
 }
 
 // Watch has the house look at a dataset from now on, or in another way than before. What is
@@ -264,14 +268,22 @@ func (c *Catalog) allowed(spec WatchSpec) error {
 	case len(spec.Place.URL) > maxURL || len(spec.Place.ByBlock) > maxGlobs || len(strings.Join(spec.Place.ByBlock, "")) > maxURL:
 		return &pavise.Error{Kind: pavise.Invalid, Msg: "the place, or the list of patterns, is too long", Hint: fmt.Sprintf("an address has %d bytes at most, and so have all patterns together, of which there are %d at most", maxURL, maxGlobs)}
 	}
+	if spec.Screen != nil {
+		if err := spec.Screen.check(); err != nil {
+			return err
+		}
+	}
 	return c.cfg.Places.Allowed(spec.Place)
 }
 
 // set sets a watch, which is due at once. What was found at another place, or sealed in
 // another way, is not what lies there.
 func (d *Dataset) set(spec WatchSpec, who pavise.Principal, now time.Time) {
-	w := Watch{Place: spec.Place, Every: spec.Every, Full: spec.Full, By: who.Name(), Root: who.Root(), Since: now.UTC()}
+	w := Watch{Place: spec.Place, Every: spec.Every, Full: spec.Full, By: who.Name(), Root: who.Root(), Since: now.UTC(), Screen: spec.Screen}
 	if old := d.Watch; old != nil {
+		if w.Screen == nil && !spec.Unscreened {
+			w.Screen = old.Screen
+		}
 		w.Every, w.Full = cmp.Or(w.Every, old.Every), cmp.Or(w.Full, old.Full)
 	}
 	w.Every, w.Full = cmp.Or(w.Every, time.Hour), cmp.Or(w.Full, usualFull)
@@ -302,6 +314,11 @@ func loosens(was, is *Dataset) (how []string) {
 	}
 	if now.Full > old.Full {
 		how = append(how, fmt.Sprintf("it reads everything each %d looks, and no longer each %d", now.Full, old.Full))
+	}
+	if old.Screen != nil && now.Screen == nil {
+		how = append(how, "what is new there is screened for poison no longer")
+	} else if old.Screen != nil && !reflect.DeepEqual(old.Screen, now.Screen) {
+		how = append(how, "what is new there is screened in another way")
 	}
 	if f := was.Found; f != nil {
 		what := "content that cannot be sealed"
@@ -471,6 +488,8 @@ type Plan struct {
 	Since    time.Time     `json:"since"` // when it was found
 	Place    Place         `json:"place"` // where
 	Watchers []pavise.Name `json:"watchers"`
+
+	Screening *Screening `json:"screening,omitempty"` // of what was found, if there was one
 }
 
 // PlanAccept says what an acceptance would come to, and what it depends on.
@@ -482,6 +501,7 @@ func (c *Catalog) PlanAccept(ctx context.Context, name pavise.Name, ask Acceptan
 		d, err := accepted(tx, name, ask)
 		if err == nil {
 			p = Plan{Was: *d.Newest, Will: *d.Found.Would, Differ: d.Found.Differ, Since: d.Found.Since, Place: d.Watch.Place, Watchers: d.Watchers}
+			p.Screening, err = readScreening(tx, name, p.Will.Root)
 		}
 		return err
 	})
@@ -559,9 +579,14 @@ func (c *Catalog) Show(ctx context.Context, who pavise.Principal, name pavise.Na
 			return err
 		}
 		s.View = c.view(d)
-		s.Versions, err = versions(tx, name, shownVersions)
+		if s.Versions, err = versions(tx, name, shownVersions); err == nil {
+			s.Screening, err = lastScreening(tx, name)
+		}
 		return err
 	})
+	if s.Screening != nil {
+		s.Said = c.said(name, s.Screening)
+	}
 	for i := range s.Versions {
 		s.Versions[i].Indexed = c.hasIndex(name, s.Versions[i].Root)
 	}

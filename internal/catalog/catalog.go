@@ -27,6 +27,8 @@ const (
 	KindUnreachable = "dataset.unreachable" // it cannot be looked at
 	KindReachable   = "dataset.reachable"   // it can again
 	KindUnindexed   = "dataset.unindexed"   // the index of an old version was dropped for want of room
+	KindScreened    = "dataset.screened"    // its rows were screened for poison
+	KindUnscreened  = "dataset.unscreened"  // they could not be
 )
 
 // Config is what a catalog is made of. All is required but Bounds, Slots and Say.
@@ -45,6 +47,10 @@ type Config struct {
 	// Prove proves that a row of a digest is in a seal in a file, which has its index beside it, or
 	// that none is; all of the answer but its name, version and record.
 	Prove func(ctx context.Context, seal string, digest rowseal.Digest, parquet bool) (Proof, error)
+	// Screen says which rows look poisoned of what lies at a place, where that has the root that was
+	// asked for, in memory, disk and answer that it bounds. It returns when ctx is done. Errors are
+	// of kind Conflict for another root, and otherwise those of [Places].
+	Screen func(ctx context.Context, ask ToScreen) (Judged, *Report, error)
 	// Signed holds the signed statement of a seal to it, and returns the ids of the keys that
 	// it says it was signed by.
 	Signed func(statement []byte, m *rowseal.Manifest) (keys []string, err error)
@@ -67,13 +73,14 @@ type Catalog struct {
 
 	keeping sync.Mutex // held while a seal that is handed over is kept, and while what nobody needs is removed
 
-	mu      sync.Mutex                // guards what follows
-	ctx     context.Context           // of Run; nil: it does not run
-	looking map[pavise.Name]*run      // by dataset
-	begun   uint64                    // looks, since the start
-	agreed  map[pavise.Name]bool      // datasets of which what is kept is what the log says
-	rests   map[pavise.Name]time.Time // datasets whose last look could not be kept, and until when they rest
-	group   sync.WaitGroup            // their goroutines; grows only under mu
+	mu        sync.Mutex                // guards what follows
+	ctx       context.Context           // of Run; nil: it does not run
+	looking   map[pavise.Name]*run      // by dataset
+	begun     uint64                    // looks, since the start
+	screening map[string]*screeningRun  // by tenant
+	agreed    map[pavise.Name]bool      // datasets of which what is kept is what the log says
+	rests     map[pavise.Name]time.Time // datasets whose last look could not be kept, and until when they rest
+	group     sync.WaitGroup            // their goroutines; grows only under mu
 }
 
 // A run is a look that is under way.
@@ -95,8 +102,9 @@ func Open(ctx context.Context, cfg Config) (*Catalog, error) {
 		cfg.Say = func(string, error) {}
 	}
 	c := &Catalog{
-		cfg: cfg, shelf: newShelf(cfg.Bounds), slots: make(chan struct{}, cmp.Or(cfg.Slots, 2)), nudge: make(chan struct{}, 1), begins: make(chan struct{}), compares: make(chan struct{}, comparing), looking: map[pavise.Name]*run{}, agreed: map[pavise.Name]bool{}, rests: map[pavise.Name]time.Time{},
+		cfg: cfg, shelf: newShelf(cfg.Bounds), slots: make(chan struct{}, cmp.Or(cfg.Slots, 2)), nudge: make(chan struct{}, 1), begins: make(chan struct{}), compares: make(chan struct{}, comparing), looking: map[pavise.Name]*run{}, screening: map[string]*screeningRun{}, agreed: map[pavise.Name]bool{}, rests: map[pavise.Name]time.Time{},
 	}
+	c.sweep()
 	return c, c.count(ctx)
 }
 
@@ -116,8 +124,11 @@ func (c *Catalog) Run(ctx context.Context) error {
 	said := false
 	for ctx.Err() == nil {
 		pause, err := c.startDue(ctx)
+		if err == nil {
+			err = c.startScreenings(ctx)
+		}
 		if err != nil && ctx.Err() == nil && !said {
-			c.cfg.Say("warning", fmt.Errorf("which datasets are due cannot be read: %w", err))
+			c.cfg.Say("warning", fmt.Errorf("which datasets are to be looked at cannot be read: %w", err))
 		}
 		said = err != nil
 		timer := time.NewTimer(pause)

@@ -92,7 +92,10 @@ func (c *Catalog) conclude(ctx context.Context, was *Dataset, r result) error {
 			}
 			now.Last.Outcome = now.state()
 		}
-		return write(tx, now)
+		if err := write(tx, now); err != nil {
+			return err
+		}
+		return c.schedule(tx, now)
 	})
 	if err != nil {
 		return err

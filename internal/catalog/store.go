@@ -22,7 +22,7 @@ import (
 )
 
 // steps make the room's tables. next is when a dataset is looked at again, in nanoseconds
-// since 1970, 0 for never; every is how often.
+// since 1970, 0 for never; every is how often. A screening is pending until it has ended.
 var steps = []string{
 	`CREATE TABLE catalog_datasets (
 		tenant TEXT NOT NULL, id TEXT NOT NULL, next INTEGER NOT NULL, every INTEGER NOT NULL, doc TEXT NOT NULL,
@@ -33,6 +33,11 @@ var steps = []string{
 		tenant TEXT NOT NULL, id TEXT NOT NULL, number INTEGER NOT NULL, root TEXT NOT NULL, doc TEXT NOT NULL,
 		PRIMARY KEY (tenant, id, number)
 	) STRICT, WITHOUT ROWID`,
+	`CREATE TABLE catalog_screenings (
+		tenant TEXT NOT NULL, id TEXT NOT NULL, root TEXT NOT NULL, pending INTEGER NOT NULL, asked INTEGER NOT NULL, doc TEXT NOT NULL,
+		PRIMARY KEY (tenant, id, root)
+	) STRICT, WITHOUT ROWID;
+	CREATE INDEX catalog_screen ON catalog_screenings (tenant, asked) WHERE pending`,
 }
 
 // The bounds of what is kept, by tenant and by dataset.
@@ -304,7 +309,7 @@ func (c *Catalog) tidy(ctx context.Context, name pavise.Name) error {
 	c.keeping.Lock()
 	defer c.keeping.Unlock()
 	var used []string
-	err := c.cfg.Store.View(ctx, func(tx *store.Tx) error {
+	err := c.cfg.Store.Update(ctx, func(tx *store.Tx) error {
 		d, err := read(tx, name)
 		if err != nil || d == nil {
 			return err
@@ -315,6 +320,9 @@ func (c *Catalog) tidy(ctx context.Context, name pavise.Name) error {
 		all, err := versions(tx, name, maxVersions)
 		for _, v := range all {
 			used = append(used, v.Root.String())
+		}
+		if err == nil {
+			err = dropScreenings(tx, name, used)
 		}
 		return err
 	})

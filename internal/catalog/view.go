@@ -51,6 +51,8 @@ type Watch struct {
 	By    pavise.Name   `json:"by"`
 	Root  pavise.Name   `json:"root,omitzero"` // the person behind who set it; zero: it was set before this was kept
 	Since time.Time     `json:"since"`
+
+	Screen *Terms `json:"screen,omitempty"` // each new content is screened so
 }
 
 // A Look is what came of looking at a dataset.
@@ -131,4 +133,7 @@ type Shown struct {
 	Versions []Version `json:"versions"`
 	Older    int       `json:"older,omitempty"` // so many older ones are not listed
 	Kept     Kept      `json:"kept"`
+
+	Screening *Screening `json:"screening,omitempty"` // that was asked for last
+	Said      string     `json:"screening_progress,omitempty"`
 }

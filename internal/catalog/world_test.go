@@ -144,7 +144,12 @@ type world struct {
 	lake *lake
 	cfg  Config
 	skew atomic.Int64 // of the clock, in nanoseconds
-	stop func()       // ends Run, and waits for it
+
+	mu     sync.Mutex // guards what follows
+	judge  func(ctx context.Context, ask ToScreen) (Judged, *Report, error)
+	judged []ToScreen
+
+	stop func() // ends Run, and waits for it
 
 	cancelRun func() // ends Run
 }
@@ -177,6 +182,16 @@ func newWorld(t *testing.T) *world {
 	must(policies.Seed(t.Context(), "local", guard.Defaults()))
 	w.cfg = Config{
 		Guard: g, Log: log, Store: db, Places: w.lake, Dir: filepath.Join(dir, "datasets"), Now: func() time.Time { return time.Now().Add(time.Duration(w.skew.Load())) }, Signed: dataset.SignedAs, Prove: proved,
+		Screen: func(ctx context.Context, ask ToScreen) (Judged, *Report, error) {
+			w.mu.Lock()
+			judge := w.judge
+			w.judged = append(w.judged, ask)
+			w.mu.Unlock()
+			if judge == nil {
+				return Judged{Rows: 1}, &Report{}, nil
+			}
+			return judge(ctx, ask)
+		},
 		Compare: func(ctx context.Context, old, now string) (Differences, error) {
 			c, err := (&dataset.Compare{Old: old, New: now}).Run(ctx)
 			if err != nil {

@@ -124,6 +124,8 @@ func ofAssets() []Action {
 		{Verb: "dataset.seal", On: []string{KindDataset}},
 		{Verb: "dataset.watch", On: []string{KindDataset}},
 		{Verb: "dataset.check", On: []string{KindDataset}},
+		{Verb: "dataset.screen", On: []string{KindDataset}},
+		{Verb: "dataset.report", On: []string{KindDataset}},
 		{Verb: "dataset.accept", On: []string{KindDataset}, Consequential: true},
 		{Verb: "dataset.list", On: []string{KindDataset}, Class: Pooled},
 		{Verb: "dataset.show", On: []string{KindDataset}, Class: Pooled},

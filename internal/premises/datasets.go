@@ -16,6 +16,7 @@ import (
 	"github.com/pavise/pavise/internal/dataset"
 	"github.com/pavise/pavise/internal/lineage"
 	"github.com/pavise/pavise/internal/rowseal"
+	"github.com/pavise/pavise/internal/screening"
 	"github.com/pavise/pavise/internal/store/blob"
 )
 
@@ -39,9 +40,17 @@ func (h *House) OpenCatalog(ctx context.Context, roots []string, room config.Roo
 		given, _ := filepath.Abs(root) // realPath has asked
 		at.roots = append(at.roots, dataRoot{given, real})
 	}
+	judge := screening.NewJudge(screening.UsualBounds, 2)
 	h.Catalog, err = catalog.Open(ctx, catalog.Config{
 		Guard: h.Guard, Log: h.Log, Store: h.DB, Places: at, Dir: h.Data.Path("datasets"), Bounds: catalog.Bounds(room), Now: h.Now, Say: h.Say,
 		Compare: compareSeals, Prove: proveRow, Signed: dataset.SignedAs,
+		Screen: func(ctx context.Context, ask catalog.ToScreen) (judged catalog.Judged, report *catalog.Report, err error) {
+			name, root, err := at.find(ask.Place)
+			if err != nil {
+				return judged, nil, err
+			}
+			return judge.Judge(ctx, screening.Place{Path: name, Within: root}, ask)
+		},
 	})
 	return err
 }

@@ -52,6 +52,9 @@ func versionsOf(v catalog.View) string {
 
 func printWatched(w io.Writer, v catalog.View) {
 	fmt.Fprintf(w, "%s is watched: %s, every %s, and everything is read each %d looks\n", v.Name.ID, strings.Map(shown, v.Watch.URL), span(v.Watch.Every), v.Watch.Full)
+	if v.Watch.Screen != nil {
+		fmt.Fprintf(w, "what is new is screened for poison, by the class in %.80q\n", v.Watch.Screen.Label)
+	}
 	if v.Newest == nil {
 		fmt.Fprintln(w, "what is found first is the dataset")
 		return
@@ -175,6 +178,9 @@ func printShownDataset(w io.Writer, s catalog.Shown) {
 	}
 	if s.Watch != nil {
 		fmt.Fprintf(w, "  watched by %s since %s: %s, every %s\n", s.Watch.By, at(s.Watch.Since), strings.Map(shown, s.Watch.URL), span(s.Watch.Every))
+	}
+	if s.Screening != nil {
+		fmt.Fprintf(w, "  screened for poison: %s\n", screened(s.Screening, s.Said))
 	}
 	fmt.Fprintf(w, "  kept of it: %s, of %s in its tenant (%s at most) and %s in all (%s at most)\n", progress.Size(s.Kept.Dataset), progress.Size(s.Kept.Tenant), progress.Size(s.Kept.TenantBound), progress.Size(s.Kept.All), progress.Size(s.Kept.AllBound))
 	if len(s.Versions) == 0 {

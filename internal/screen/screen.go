@@ -112,6 +112,7 @@ var printers = map[string]printer{
 	"dataset.accept":     answered(printChange),
 	"dataset.list":       answered(printDatasets),
 	"dataset.show":       answered(printShownDataset),
+	"dataset.report":     answered(printScreening),
 	"dataset.compare":    answered(printComparedDataset),
 	"dataset.unwatch": answered(func(w io.Writer, v catalog.View) {
 		fmt.Fprintf(w, "nobody looks at %s any more; its %s are kept\n", v.Name.ID, versionsOf(v))

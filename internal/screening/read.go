@@ -1,6 +1,7 @@
 package screening
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"fmt"
@@ -26,6 +27,7 @@ const (
 type rows struct {
 	table poison.Table
 	hash  [][32]byte // by row
+	file  []int32    // by row: an index of the files that were read
 	line  []int64
 	seal  []int64 // by row: its number in a seal, which counts a header and empty lines
 	notes []string
@@ -49,16 +51,52 @@ type layout struct {
 	dropped []string // columns that the baseline has, and that are not looked at
 }
 
-// read reads the file, and the baseline if there is one. Both are gone through twice.
+// A File is one of several whose rows are screened as one table.
+type File struct {
+	Path   string
+	Name   string // for people
+	Format table.Format
+}
+
+// files are what is screened.
+func (s *Screen) files() []File {
+	if s.Files != nil {
+		return s.Files
+	}
+	return []File{{Path: s.File, Name: filepath.Base(s.File)}}
+}
+
+// open opens a file of rows.
+func (f File) open() (*table.File, error) {
+	t, err := table.Open(f.Path, table.Options{Format: f.Format, RowNumbers: true})
+	if err != nil {
+		return nil, err
+	}
+	if format := t.Format(); format != table.CSV && format != table.JSONL && format != table.Parquet {
+		t.Close()
+		return nil, invalid("write it as CSV, JSONL or Parquet", "%s is %s, and rows are screened in CSV, JSONL and Parquet", f.Name, format)
+	}
+	return t, nil
+}
+
+// splits says which rows are trusted, for one pass over them.
+func (s *Screen) splits() func(row [32]byte) bool {
+	if s.Trusted == nil {
+		return nil
+	}
+	return s.Trusted()
+}
+
+// read reads the rows, and those that are trusted if there are any. All are gone through twice.
 func (s *Screen) read(ctx context.Context) (file, baseline *rows, err error) {
 	mine, theirs := map[string]held{}, map[string]held{}
-	names, err := s.kinds(ctx, s.File, mine)
+	names, err := s.kinds(ctx, s.files(), true, mine, theirs)
 	if err != nil {
 		return nil, nil, err
 	}
 	var trusted []string
 	if s.Baseline != "" {
-		if trusted, err = s.kinds(ctx, s.Baseline, theirs); err != nil {
+		if trusted, err = s.kinds(ctx, []File{s.trustedFile()}, false, theirs, nil); err != nil {
 			return nil, nil, err
 		}
 		for _, name := range names {
@@ -74,16 +112,25 @@ func (s *Screen) read(ctx context.Context) (file, baseline *rows, err error) {
 		}
 	}
 	values := newDictionary(l)
-	if file, err = s.collect(ctx, s.File, s.Source, l, values); err != nil {
+	c := &collector{screen: s, source: s.Source, trusts: s.splits(), layout: l, values: values, mine: l.rows()}
+	if c.trusts != nil {
+		c.theirs = l.rows()
+	}
+	if err := c.collect(ctx, s.files()); err != nil {
 		return nil, nil, err
 	}
+	file, baseline = c.mine, c.theirs
 	if s.Baseline != "" {
-		if baseline, err = s.collect(ctx, s.Baseline, "", l, values); err != nil {
+		c = &collector{screen: s, layout: l, values: values, mine: l.rows()}
+		if err := c.collect(ctx, []File{s.trustedFile()}); err != nil {
 			return nil, nil, err
 		}
+		baseline = c.mine
 	}
 	return file, baseline, values.finish(s, l, file, baseline)
 }
+
+func (s *Screen) trustedFile() File { return File{Path: s.Baseline, Name: filepath.Base(s.Baseline)} }
 
 // held is how many cells of a column hold what.
 type held struct{ numbers, words, others int }
@@ -101,17 +148,74 @@ func (l *layout) drop(name, why string) {
 	l.notes = append(l.notes, fmt.Sprintf("NOT LOOKED AT: column %.80q, which the baseline has: %s", name, why))
 }
 
-// kinds goes through a file and counts what the cells of each column hold.
-func (s *Screen) kinds(ctx context.Context, path string, kinds map[string]held) ([]string, error) {
-	f, err := table.Open(path, table.Options{RowNumbers: true})
+// add adds what the cells of columns hold to what those of each name do.
+func (seen counts) add(names []string, to map[string]held) {
+	for j, name := range names {
+		if j < len(seen) {
+			h := to[name]
+			to[name] = held{h.numbers + seen[j].numbers, h.words + seen[j].words, h.others + seen[j].others}
+		}
+	}
+}
+
+// counts are what the cells of each column of a file hold.
+type counts []held
+
+// take counts the cells of a row.
+func (seen counts) take(row table.Row, width int) counts {
+	for len(seen) < width {
+		seen = append(seen, held{})
+	}
+	for j := range width {
+		kind, _, _ := row.Value(j)
+		switch kind {
+		case table.HeldNumber:
+			seen[j].numbers++
+		case table.HeldWords:
+			seen[j].words++
+		case table.HeldOther:
+			seen[j].others++
+		}
+	}
+	return seen
+}
+
+// kinds goes through files and counts what the cells of each column hold, apart for the rows
+// that are trusted; screened says that the files are not the baseline's.
+func (s *Screen) kinds(ctx context.Context, files []File, screened bool, mine, theirs map[string]held) (all []string, err error) {
+	var trusts func([32]byte) bool
+	if screened {
+		trusts = s.splits()
+	}
+	for k, file := range files {
+		names, err := s.kindsOf(ctx, file, trusts, mine, theirs)
+		if err != nil {
+			return nil, err
+		}
+		if k == 0 && screened {
+			s.resolve(names)
+		}
+		for _, name := range append([]string{s.Label, s.Source}, s.Omit...) {
+			if name != "" && !slices.Contains(names, name) && (screened || name == s.Label) {
+				return nil, invalid("its columns are "+inWords(names), "%s: it has no column %.80q", file.Name, name)
+			}
+		}
+		for _, name := range names {
+			if !slices.Contains(all, name) {
+				all = append(all, name)
+			}
+		}
+	}
+	return all, nil
+}
+
+func (s *Screen) kindsOf(ctx context.Context, file File, trusts func([32]byte) bool, mine, theirs map[string]held) ([]string, error) {
+	f, err := file.open()
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	if format := f.Format(); format != table.CSV && format != table.JSONL && format != table.Parquet {
-		return nil, invalid("write it as CSV, JSONL or Parquet", "%s is %s, and rows are screened in CSV, JSONL and Parquet", filepath.Base(path), format)
-	}
-	var seen []held
+	var seen, trusted counts
 	n := 0
 	for row, err := range f.Rows() {
 		if err != nil {
@@ -121,38 +225,17 @@ func (s *Screen) kinds(ctx context.Context, path string, kinds map[string]held) 
 			if ctx.Err() != nil {
 				return nil, ctx.Err()
 			}
-			s.say("%s: %d rows …", filepath.Base(path), n)
+			s.say("%s: %d rows …", file.Name, n)
 		}
-		width := f.Width()
-		for len(seen) < width {
-			seen = append(seen, held{})
-		}
-		for j := range width {
-			kind, _, _ := row.Value(j)
-			switch kind {
-			case table.HeldNumber:
-				seen[j].numbers++
-			case table.HeldWords:
-				seen[j].words++
-			case table.HeldOther:
-				seen[j].others++
-			}
+		if trusts != nil && trusts([32]byte(proof.Leaf(row.Raw()))) {
+			trusted = trusted.take(row, f.Width())
+		} else {
+			seen = seen.take(row, f.Width())
 		}
 	}
 	names := f.Columns()
-	if path == s.File {
-		s.resolve(names)
-	}
-	for _, name := range append([]string{s.Label, s.Source}, s.Omit...) {
-		if name != "" && !slices.Contains(names, name) && (path == s.File || name == s.Label) {
-			return nil, invalid("its columns are "+inWords(names), "%s: it has no column %.80q", filepath.Base(path), name)
-		}
-	}
-	for j, name := range names {
-		if j < len(seen) {
-			kinds[name] = seen[j]
-		}
-	}
+	seen.add(names, mine)
+	trusted.add(names, theirs)
 	return names, nil
 }
 
@@ -280,53 +363,87 @@ func (n *numbering) number(text []byte) int {
 	return len(n.list) - 1
 }
 
-// collect reads the rows of a file.
-func (s *Screen) collect(ctx context.Context, path, source string, l *layout, d *dictionary) (*rows, error) {
-	f, err := table.Open(path, table.Options{RowNumbers: true})
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
+// most is how many cells are held at most.
+func (s *Screen) most() int { return cmp.Or(s.Most, maxCells) }
+
+// rows are none yet.
+func (l *layout) rows() *rows {
 	r := &rows{}
 	for _, name := range l.names {
 		r.table.Columns = append(r.table.Columns, poison.Column{Name: name})
 	}
-	width := -1
+	return r
+}
+
+// A collector reads the rows of files.
+type collector struct {
+	screen *Screen
+	source string // the column that says who sent a row; empty: none
+	trusts func([32]byte) bool
+	layout *layout
+	values *dictionary
+	mine   *rows
+	theirs *rows // those that are trusted; nil where nobody says which are
+	held   int
+}
+
+// collect reads the rows of files.
+func (c *collector) collect(ctx context.Context, files []File) error {
+	for k, file := range files {
+		if err := c.from(ctx, int32(k), file); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// from reads the rows of the k-th file.
+func (c *collector) from(ctx context.Context, k int32, file File) error {
+	f, err := file.open()
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	s, l := c.screen, c.layout
+	width, n := -1, int64(0)
 	for row, err := range f.Rows() {
 		if err != nil {
-			return nil, err
+			return err
 		}
 		if w := f.Width(); w != width {
 			width = w
-			l.find(f.Columns(), s.Label, source)
+			l.find(f.Columns(), s.Label, c.source)
 		}
-		if len(r.hash)%4096 == 0 {
+		if n%4096 == 0 {
 			if ctx.Err() != nil {
-				return nil, ctx.Err()
+				return ctx.Err()
 			}
-			s.say("%s: %d rows read …", filepath.Base(path), len(r.hash))
+			s.say("%s: %d rows read …", file.Name, n)
 		}
-		if (len(r.hash)+1)*(len(l.names)+2) > maxCells {
-			return nil, invalid("screen a part at a time", "%s has more than %d rows of %d columns, which are held at once", filepath.Base(path), len(r.hash), len(l.names))
+		n++
+		if c.held++; c.held*(len(l.names)+2) > s.most() || s.MostRows > 0 && c.held > s.MostRows {
+			return invalid("screen a part at a time", "%s: there are more than %d rows of %d columns, and no more are held at once", file.Name, c.held-1, len(l.names))
 		}
 		seal := row.Line()
 		if f.Format() == table.CSV { // whose rows may go on over lines
-			if seal = int64(len(r.hash)) + 1; f.Headed() {
+			if seal = n; f.Headed() {
 				seal++
 			}
 		}
-		if err := r.add(row, seal, l, d, s.Label); err != nil {
-			return nil, err
+		hash, r := [32]byte(proof.Leaf(row.Raw())), c.mine
+		if c.trusts != nil && c.trusts(hash) {
+			r = c.theirs
+		}
+		r.hash, r.file, r.line, r.seal = append(r.hash, hash), append(r.file, k), append(r.line, row.Line()), append(r.seal, seal)
+		if err := r.add(row, l, c.values, s.Label); err != nil {
+			return err
 		}
 	}
-	return r, nil
+	return nil
 }
 
-// add adds one row.
-func (r *rows) add(row table.Row, seal int64, l *layout, d *dictionary, label string) error {
-	r.hash = append(r.hash, [32]byte(proof.Leaf(row.Raw())))
-	r.line = append(r.line, row.Line())
-	r.seal = append(r.seal, seal)
+// add adds the cells of the row that is the last.
+func (r *rows) add(row table.Row, l *layout, d *dictionary, label string) error {
 	for j, name := range l.names {
 		x := math.NaN()
 		if at, ok := l.column[name]; ok {
@@ -387,7 +504,7 @@ func (d *dictionary) finish(s *Screen, l *layout, file, baseline *rows) error {
 		n += len(baseline.hash) // texts and classes are numbered in both
 	}
 	if classes := len(d.classes.list); classes == maxTexts || classes > 100 && 2*classes > n {
-		return invalid("name the column with the class", "%s: column %.80q has %d different values in %d rows, and is no class", filepath.Base(s.File), s.Label, classes, n)
+		return invalid("name the column with the class", "%s: column %.80q has %d different values in %d rows, and is no class", s.files()[0].Name, s.Label, classes, n)
 	}
 	var kept []int
 	for j, name := range l.names {

@@ -3,6 +3,7 @@ package screening
 import (
 	"context"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"math"
 	"path/filepath"
@@ -21,7 +22,16 @@ import (
 type Screen struct {
 	Say func(text string) `kong:"-"` // gets a line of progress now and then; nil: nobody watches
 
-	File       string   `arg:"" help:"The rows: CSV, JSONL or Parquet." placeholder:"FILE"`
+	// Files are screened instead of File, as one table.
+	Files []File `kong:"-"`
+	// Trusted begins a pass over the rows, and says of each, by the hash that a seal has of it,
+	// whether it is trusted: then it is of the baseline, and is not judged. Nil: no row of the
+	// files is.
+	Trusted  func() func(row [32]byte) bool `kong:"-"`
+	Most     int                            `kong:"-"` // cells that are held at most; 0: 134 million
+	MostRows int                            `kong:"-"` // rows; 0: as many as cells allow
+
+	File       string   `arg:"" optional:"" help:"The rows: CSV, JSONL or Parquet." placeholder:"FILE"`
 	Label      string   `help:"The column with the class: its name, or its position from 0." required:"" placeholder:"COLUMN"`
 	Source     string   `help:"The column that says who sent the row." placeholder:"COLUMN"`
 	Omit       []string `help:"Columns that are no features, such as numbers of rows." placeholder:"COLUMN"`
@@ -46,7 +56,12 @@ column of the baseline could not be looked at, and with 2 when it could not look
 
 For example:
 
-  pavise dataset screen flows.csv --label class --baseline trusted.csv --json`
+  pavise dataset screen flows.csv --label class --baseline trusted.csv --json
+
+With --of the server screens what lies at the place of a dataset that it watches, in the
+background, and keeps the report: pavise dataset report shows it again.
+
+  pavise dataset screen --of flows --label class --baseline-version 1`
 }
 
 // A Screened is what came of screening a file.
@@ -72,9 +87,10 @@ type Screened struct {
 
 // A ScreenedRow is what speaks against one row.
 type ScreenedRow struct {
-	Row     int             `json:"row"`      // counted from 1; a header is none
-	SealRow int64           `json:"seal_row"` // as dataset seal and prove --row count: a header is the first
-	Line    int64           `json:"line"`     // of the file, where it begins
+	File    string          `json:"file,omitempty"` // where there are several
+	Row     int             `json:"row"`            // counted from 1; a header is none
+	SealRow int64           `json:"seal_row"`       // as dataset seal and prove --row count: a header is the first
+	Line    int64           `json:"line"`           // of the file, where it begins
 	Score   float64         `json:"score"`
 	Rank    int             `json:"rank"`
 	Reasons []poison.Reason `json:"reasons"`
@@ -95,14 +111,25 @@ func (s *Screen) Run(ctx context.Context) (*Screened, error) {
 	if err != nil {
 		return nil, err
 	}
+	if s.Trusted != nil && len(baseline.hash) == 0 {
+		baseline, file.notes = nil, append(file.notes, "none of the rows that are trusted is there: what was found is without a baseline")
+	}
 	embeddings, err := s.embeddings(file)
 	if err != nil {
 		return nil, err
 	}
 	var trusted *poison.Table
-	result := &Screened{File: filepath.Base(s.File), Label: s.Label, Seed: s.Seed, Total: len(file.hash), Columns: len(file.table.Columns), Blind: poison.Blind()}
+	result := &Screened{File: s.files()[0].Name, Label: s.Label, Seed: s.Seed, Total: len(file.hash), Columns: len(file.table.Columns), Blind: poison.Blind()}
 	if baseline != nil {
-		trusted, result.Baseline, result.Trusted = &baseline.table, filepath.Base(s.Baseline), len(baseline.hash)
+		trusted, result.Trusted = &baseline.table, len(baseline.hash)
+		if s.Baseline != "" {
+			result.Baseline = filepath.Base(s.Baseline)
+		}
+	}
+	if baseline != nil && len(file.hash) == 0 && s.Trusted != nil {
+		result.Rows, result.Quarantine, result.Patterns, result.Screens = []ScreenedRow{}, []string{}, []poison.Pattern{}, []poison.Outcome{}
+		result.Notes = append(file.notes, "every row is one that is trusted: there is none to judge")
+		return result, nil
 	}
 	s.say("%d rows read; making them comparable …", len(file.hash))
 	view, err := poison.Prepare(&file.table, trusted, s.Seed)
@@ -118,6 +145,11 @@ func (s *Screen) Run(ctx context.Context) (*Screened, error) {
 		return nil, err
 	}
 	result.fill(view.Combine(append(found, file.kinds())), file)
+	if s.Files != nil {
+		for i := range result.Rows {
+			result.Rows[i].File = s.Files[file.file[i]].Name
+		}
+	}
 	return result, nil
 }
 
@@ -133,13 +165,15 @@ func (s *Screen) look(ctx context.Context, jobs []poison.Job) ([]poison.Finding,
 	found := make([]poison.Finding, len(jobs))
 	next := make(chan int)
 	var workers sync.WaitGroup
-	var mu sync.Mutex // of done
+	var mu sync.Mutex // guards what follows
+	var faults error
 	done := 0
 	for range runtime.GOMAXPROCS(0) {
 		workers.Go(func() {
 			for k := range next {
-				found[k] = jobs[k].Run()
+				one, fault := run(jobs[k])
 				mu.Lock()
+				found[k], faults = one, errors.Join(faults, fault)
 				done++
 				s.say("%d of %d screens done …", done, len(jobs))
 				mu.Unlock()
@@ -155,7 +189,17 @@ func (s *Screen) look(ctx context.Context, jobs []poison.Job) ([]poison.Finding,
 	}
 	close(next)
 	workers.Wait()
-	return found, err
+	return found, errors.Join(err, faults)
+}
+
+// run runs a screen. One that goes wrong over a hostile table ends this look, and not the process.
+func run(job poison.Job) (f poison.Finding, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = &pavise.Error{Kind: pavise.Internal, Msg: fmt.Sprintf("the screen %s went wrong: %v", job.Screen, p), Hint: "report this"}
+		}
+	}()
+	return job.Run(), nil
 }
 
 // kinds holds cells against a row that are not of their column's kind.

@@ -200,6 +200,8 @@ var titles = map[string]string{
 	"drift.ended":         "A model is as its baseline has it again",
 	"drift.swapped":       "What is kept of the baselines of a model is not what was signed",
 	"dataset.unindexed":   "Rows of an old version of a dataset can be asked about no more",
+	"dataset.screened":    "Rows of a dataset look poisoned",
+	"dataset.unscreened":  "A dataset was not screened for poison",
 	"dataset.changed":     "What lies at the place of a dataset is not the dataset",
 	"dataset.unreachable": "A dataset cannot be looked at",
 	"deploy.partial":      "A target does not have the version that it should have",

@@ -1,6 +1,7 @@
 package verbs
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -27,7 +28,7 @@ func (rooms *Rooms) datasetVerbs() []api.Verb {
 		api.Do(api.Verb{
 			Name: "dataset.watch", On: on,
 			Help:    "Have the server seal a dataset, and look at it again and again",
-			About:   "What is found first is the dataset, if it has no version yet; what is found later and is another content is a finding, and is the dataset once others approved it: pavise dataset accept. Most looks are fast: they believe that a file is the same whose size, times and inode are. Every --full th reads everything. On a dataset that is watched, what is left out stays as it is, but for --by-block and --format. The server looks below the directories alone that pavise.yaml names: datasets.",
+			About:   "What is found first is the dataset, if it has no version yet; what is found later and is another content is a finding, and is the dataset once others approved it: pavise dataset accept. Most looks are fast: they believe that a file is the same whose size, times and inode are. Every --full th reads everything. With --screen each new content is screened for poison: pavise dataset report. On a dataset that is watched, what is left out stays as it is, but for --by-block and --format. The server looks below the directories alone that pavise.yaml names: datasets.",
 			Example: "pavise dataset watch flows --from file:///srv/lake/flows.csv --every 1h --called s3://lake/flows",
 		}, withCatalog(rooms, func(c *catalog.Catalog, ctx context.Context, who pavise.Principal, req DatasetWatch) (catalog.View, error) {
 			spec, err := req.spec()
@@ -52,6 +53,21 @@ func (rooms *Rooms) datasetVerbs() []api.Verb {
 		}, func(_ context.Context, _ pavise.Principal, req DatasetAccept) (pavise.Name, error) {
 			return req.Name, nil
 		}, func(req DatasetAccept) (any, error) { return catalog.Acceptance{Root: req.Root}, nil }),
+		api.Do(api.Verb{
+			Name: "dataset.screen", On: on, WireOnly: true, // the command screens files, too, and waits for the report
+			Help:  "Have the server screen the rows of a watched dataset for poison",
+			About: "What was found at its place is screened, if that is not the newest version, and else that is; in the background, one dataset of a tenant at a time. dataset.report says what comes of it. Nothing is deleted or changed.",
+		}, withCatalog(rooms, func(c *catalog.Catalog, ctx context.Context, who pavise.Principal, req DatasetScreen) (catalog.Reported, error) {
+			return c.Screen(ctx, who, catalog.ScreenSpec{Name: req.Name, Terms: catalog.Terms{Label: req.Label, Source: req.Source, Omit: req.Omit}, Baseline: req.Baseline})
+		})),
+		api.Do(api.Verb{
+			Name: "dataset.report", On: on,
+			Help:    "Show what came of screening a dataset for poison",
+			About:   "Of the last screening, or that of a version. What it says is of the bytes with the root that it names. Rows are told by file and number, with the reasons, up to a thousand; the values that a reason names are those of the row.",
+			Example: "pavise dataset report flows",
+		}, withCatalog(rooms, func(c *catalog.Catalog, ctx context.Context, who pavise.Principal, req DatasetReport) (catalog.Reported, error) {
+			return c.Report(ctx, who, req.Name, req.Version)
+		})),
 		api.Do(api.Verb{
 			Name: "dataset.list", On: on, Class: guard.Pooled,
 			Help:    "List the datasets that the server knows",
@@ -122,10 +138,21 @@ type DatasetWatch struct {
 	ByBlock []string `json:"by_block,omitempty" placeholder:"PATTERN" help:"seal files of this name by their bytes alone, with * and ? for any; may be repeated" doc:"names of files that are sealed by their bytes alone, with * and ?"`
 	Format  string   `json:"format,omitempty" enum:"csv,jsonl,parquet,blocks," default:"" placeholder:"FORM" help:"take every file for this instead of what its name says: csv, jsonl, parquet or blocks" doc:"what every file is taken for; absent: what its name says"`
 	Called  string   `json:"called,omitempty" placeholder:"NAMESPACE/NAME" help:"what OpenLineage events call it" doc:"what OpenLineage events call it"`
+
+	Screen       string   `json:"screen,omitempty" placeholder:"COLUMN" help:"screen each new content for poison, by this column with the class, against the version before it" doc:"each new content is screened for poison, by this column with the class; absent: as before"`
+	ScreenSource string   `json:"screen_source,omitempty" placeholder:"COLUMN" help:"with --screen: the column that says who sent the row" doc:"with screen: the column that says who sent a row"`
+	ScreenOmit   []string `json:"screen_omit,omitempty" placeholder:"COLUMN" help:"with --screen: a column that is no feature; may be repeated" doc:"with screen: columns that are no features"`
+	Unscreened   bool     `json:"unscreened,omitempty" help:"screen what is new no longer" doc:"what is new is screened no longer"`
 }
 
 func (r DatasetWatch) spec() (spec catalog.WatchSpec, err error) {
-	spec = catalog.WatchSpec{Name: r.Name, Place: catalog.Place{URL: r.From, Format: r.Format, ByBlock: r.ByBlock}, Full: r.Full, Called: r.Called}
+	spec = catalog.WatchSpec{Name: r.Name, Place: catalog.Place{URL: r.From, Format: r.Format, ByBlock: r.ByBlock}, Full: r.Full, Called: r.Called, Unscreened: r.Unscreened}
+	switch {
+	case r.Screen != "" && !r.Unscreened:
+		spec.Screen = &catalog.Terms{Label: r.Screen, Source: r.ScreenSource, Omit: r.ScreenOmit}
+	case r.Screen != "" || r.ScreenSource != "" || len(r.ScreenOmit) > 0:
+		return spec, &pavise.Error{Kind: pavise.Invalid, Msg: "what is new is to be screened, or is not", Hint: "name the column with the class: --screen COLUMN, with --screen-source and --screen-omit as needed; or give --unscreened alone"}
+	}
 	if r.Every != "" {
 		if spec.Every, err = archive.ParseSpan(r.Every); err != nil || spec.Every < time.Second {
 			return spec, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("every %.40q", r.Every), Hint: "say how often, from 1m to 31d: --every 1h", Err: err}
@@ -138,6 +165,21 @@ func (r DatasetWatch) spec() (spec catalog.WatchSpec, err error) {
 type DatasetCheck struct {
 	DatasetRef
 	Full bool `json:"full,omitempty" help:"read everything" doc:"everything is read"`
+}
+
+// DatasetScreen asks for a screening.
+type DatasetScreen struct {
+	DatasetRef
+	Label    string   `json:"label" minLength:"1" maxLength:"2048" doc:"the column with the class: its name, or its position from 0"`
+	Source   string   `json:"source,omitempty" doc:"the column that says who sent a row"`
+	Omit     []string `json:"omit,omitempty" maxItems:"64" doc:"columns that are no features, such as numbers of rows"`
+	Baseline int      `json:"baseline,omitempty" doc:"the number of a version whose rows are trusted; absent: none are" minimum:"0" maximum:"10000"`
+}
+
+// DatasetReport asks what came of a screening.
+type DatasetReport struct {
+	DatasetRef
+	Version int `json:"version,omitempty" placeholder:"N" help:"of this version (default: the screening that was asked for last)" doc:"the number of a version; absent: the screening that was asked for last" minimum:"0" maximum:"10000"`
 }
 
 // DatasetAccept proposes that what was found is the dataset.
@@ -174,4 +216,37 @@ type DatasetProve struct {
 type DatasetUnwatch struct {
 	DatasetRef
 	Reason string `json:"reason" required:"true" minLength:"1" maxLength:"1000" help:"why" doc:"why, for people"`
+}
+
+// screeningPolled is how often somebody who waits asks how far a screening is.
+const screeningPolled = 500 * time.Millisecond
+
+// Screened has a server screen a dataset, waits until that has ended, and returns what came of it.
+// Whoever waits no longer ends nothing: the server goes on.
+func Screened(ctx context.Context, client *api.Client, ask DatasetScreen, say func(progress string)) (r catalog.Reported, err error) {
+	if err := client.Call(ctx, "dataset.screen", ask, &r); err != nil {
+		return r, err
+	}
+	asked := r.Screening
+	for {
+		r = catalog.Reported{}
+		if err := client.Call(ctx, "dataset.report", DatasetReport{DatasetRef: ask.DatasetRef}, &r); err != nil {
+			return r, err
+		}
+		s := r.Screening
+		if s.Root != asked.Root || !s.Asked.Equal(asked.Asked) {
+			return r, &pavise.Error{Kind: pavise.Conflict, Msg: fmt.Sprintf("another screening of %s was asked for meanwhile, or what was to be screened is gone", ask.Name), Hint: "pavise dataset report " + ask.Name.ID + " says how it stands"}
+		}
+		if s.State != catalog.ScreenWaiting && s.State != catalog.ScreenUnderWay {
+			return r, nil
+		}
+		if say != nil {
+			say(cmp.Or(r.Said, "it waits for its turn …"))
+		}
+		select {
+		case <-time.After(screeningPolled):
+		case <-ctx.Done():
+			return r, ctx.Err()
+		}
+	}
 }

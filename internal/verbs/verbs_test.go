@@ -109,6 +109,12 @@ func (w *world) requests(t *testing.T) map[string]func() any {
 			w.pour(t, "flows.csv", "a,b\n1,3\n")
 			return DatasetAccept{DatasetRef: flows, Root: w.found(t, flows)}
 		},
+		"dataset.report": func() any {
+			if err := w.person(t, "looker", "operator").Call(t.Context(), "dataset.screen", DatasetScreen{DatasetRef: flows, Label: "b"}, nil); err != nil {
+				t.Fatal(err)
+			}
+			return DatasetReport{DatasetRef: flows}
+		},
 		"dataset.list":    always(DatasetList{State: "changed"}),
 		"dataset.show":    always(flows),
 		"dataset.compare": always(DatasetCompare{flows, 1, 1}),

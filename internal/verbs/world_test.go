@@ -40,6 +40,7 @@ import (
 	"github.com/pavise/pavise/internal/receiver"
 	"github.com/pavise/pavise/internal/registry"
 	"github.com/pavise/pavise/internal/rowseal"
+	"github.com/pavise/pavise/internal/screening"
 	"github.com/pavise/pavise/internal/seal"
 	"github.com/pavise/pavise/internal/siem"
 	"github.com/pavise/pavise/internal/store"
@@ -164,7 +165,7 @@ func newWorld(t *testing.T) *world {
 	must(err)
 	w.lake = t.TempDir()
 	w.Catalog, err = catalog.Open(t.Context(), catalog.Config{
-		Guard: w.Guard, Log: log, Store: db, Places: lake(w.lake), Dir: filepath.Join(w.dir, "datasets"), Now: time.Now, Signed: dataset.SignedAs, Prove: proves,
+		Guard: w.Guard, Log: log, Store: db, Places: lake(w.lake), Dir: filepath.Join(w.dir, "datasets"), Now: time.Now, Signed: dataset.SignedAs, Prove: proves, Screen: lake(w.lake).screen,
 		Compare: func(context.Context, string, string) (catalog.Differences, error) { return differs, nil },
 	})
 	must(err)
@@ -359,3 +360,10 @@ func proves(ctx context.Context, seal string, digest rowseal.Digest, parquet boo
 
 // differs is what differs in the lake.
 var differs = catalog.Differences{Files: []catalog.Difference{{File: ".", What: "changed", Changed: []uint64{1}, Rows: 1}}}
+
+// screen screens what lies in the lake.
+func (l lake) screen(ctx context.Context, ask catalog.ToScreen) (catalog.Judged, *catalog.Report, error) {
+	return judge.Judge(ctx, screening.Place{Path: filepath.Join(string(l), ask.Place.URL), Within: string(l)}, ask)
+}
+
+var judge = screening.NewJudge(screening.UsualBounds, 2)
