@@ -2,6 +2,7 @@ package drift
 
 import (
 	"errors"
+	"math/rand/v2"
 	"slices"
 )
 
@@ -38,15 +39,15 @@ func (c *Categories) Seen() []uint64 {
 
 // CategoriesOf makes the bins again of which names, filter and openness were kept.
 func CategoriesOf(names []string, seen []uint64, open bool) (*Categories, error) {
-	c := &Categories{Names: slices.Clone(names), Open: open, bins: map[string]uint8{}}
+	c := &Categories{Names: make([]string, 0, len(names)), Open: open, salt: rand.Uint64() | 1}
 	if len(names) > maxNames {
 		return nil, errNames
 	}
-	for i, name := range names {
-		if _, twice := c.bins[name]; twice || len(name) > maxName {
+	for _, name := range names {
+		if _, twice := c.find([]byte(name)); twice || len(name) > maxName {
 			return nil, errNames
 		}
-		c.bins[name] = uint8(i)
+		c.add(name)
 	}
 	if len(seen) != 0 && len(seen) != len(c.seen) {
 		return nil, errSeen
