@@ -13,9 +13,7 @@ const MaxGroups = 32
 const Nothing = MaxBins
 
 const (
-	oddPlace = MaxBins + 1
-	slots    = MaxBins + 2 // of a feature: its bins, nothing, and what is odd
-	line     = 72          // bytes of a feature's fresh counts: its slots, in whole words
+	slots    = MaxBins + 1 // of a feature: its bins, and nothing
 	mostBits = 27          // of a count: those of all groups together have 32 at most
 )
 
@@ -23,10 +21,10 @@ const (
 // A count is a byte as long as it fits. What does not is packed, feature by feature and group by
 // group, in as many bits as the largest count of that group takes, so that memory grows with the
 // logarithm of what came. Of more than a hundred million in one bin all counts of a feature are
-// halved: its shares stay. It is for one goroutine.
+// halved: its shares stay. What is odd counts as nothing. It is for one goroutine.
 type Counts struct {
 	features int
-	fresh    [MaxGroups][]uint8 // by group: a line for each feature; nil: none
+	fresh    [MaxGroups][]uint8 // by group: the slots of each feature; nil: none
 	packed   []packed           // by feature; nil: none
 	groups   uint32             // of which anything came
 }
@@ -40,14 +38,14 @@ func (c *Counts) Groups() uint32 { return c.groups }
 // Open makes room for what comes of a group, before it is counted.
 func (c *Counts) Open(group uint8) {
 	if c.fresh[group] == nil {
-		c.fresh[group] = make([]uint8, c.features*line)
+		c.fresh[group] = make([]uint8, c.features*slots)
 		c.groups |= 1 << group
 	}
 }
 
 // Count counts values of a feature, each by its place and its group, which is open.
 func (c *Counts) Count(feature int, groups, places []uint8) {
-	from := feature * line
+	from := feature * slots
 	groups = groups[:len(places)]
 	for i, place := range places {
 		fresh := c.fresh[groups[i]&(MaxGroups-1)]
@@ -62,10 +60,14 @@ func (c *Counts) Count(feature int, groups, places []uint8) {
 // carry packs a feature's fresh counts of a group, one of which has run over.
 func (c *Counts) carry(feature int, group, place uint8) {
 	h := Histogram{}
-	fresh := c.fresh[group][feature*line:][:line]
+	fresh := c.fresh[group][feature*slots:][:slots]
 	h.addFresh(fresh)
 	clear(fresh)
-	*h.slot(int(place)) += 1 << 8
+	if place == Nothing {
+		h.Nulls += 1 << 8
+	} else {
+		h.Bins[place] += 1 << 8
+	}
 	c.Put(feature, group, &h)
 }
 
@@ -85,7 +87,7 @@ func (c *Counts) Total(feature int, without uint32) (h Histogram) {
 	}
 	for groups := c.groups &^ without; groups != 0; groups &= groups - 1 {
 		if fresh := c.fresh[bits.TrailingZeros32(groups)]; fresh != nil {
-			h.addFresh(fresh[feature*line:][:line])
+			h.addFresh(fresh[feature*slots:][:slots])
 		}
 	}
 	return h
@@ -110,10 +112,11 @@ func (c *Counts) Fold(o *Counts, into uint8) {
 	}
 }
 
-// Append spells what came of a feature, from whomever: what is nothing, what is odd, and the bins.
+// Append spells what came of a feature, from whomever: what is nothing, a zero for what is odd, and
+// the bins.
 func (c *Counts) Append(b []byte, feature int) []byte {
 	h := c.Total(feature, 0)
-	b = binary.AppendUvarint(binary.AppendUvarint(b, uint64(h.Nulls)), uint64(h.Odd))
+	b = append(binary.AppendUvarint(b, uint64(h.Nulls)), 0)
 	for _, n := range h.Bins {
 		b = binary.AppendUvarint(b, uint64(n))
 	}
@@ -141,17 +144,6 @@ func (c *Counts) Read(b []byte, feature int, group uint8) (behind []byte, ok boo
 		c.Put(feature, group, &h)
 	}
 	return b, ok
-}
-
-// slot is a count by its place.
-func (h *Histogram) slot(place int) *uint32 {
-	switch place {
-	case Nothing:
-		return &h.Nulls
-	case oddPlace:
-		return &h.Odd
-	}
-	return &h.Bins[place]
 }
 
 func (h *Histogram) addFresh(fresh []uint8) {
@@ -194,7 +186,6 @@ func unpack(block []byte, width int, h *Histogram) {
 		h.Bins[i] += next()
 	}
 	h.Nulls += next()
-	h.Odd += next()
 }
 
 // pack writes the counts of a block over what is there.
@@ -210,12 +201,11 @@ func pack(block []byte, width int, h *Histogram) {
 		next(n)
 	}
 	next(h.Nulls)
-	next(h.Odd)
 }
 
 // largest is a histogram's largest count.
 func (h *Histogram) largest() uint32 {
-	n := max(h.Nulls, h.Odd)
+	n := h.Nulls
 	for _, b := range h.Bins {
 		n = max(n, b)
 	}
@@ -228,7 +218,6 @@ func (h *Histogram) halve() {
 		h.Bins[i] >>= 1
 	}
 	h.Nulls >>= 1
-	h.Odd >>= 1
 }
 
 func (p packed) total(without uint32, h *Histogram) {
@@ -245,6 +234,7 @@ func (p packed) total(without uint32, h *Histogram) {
 // around them anew.
 func (p *packed) add(group uint8, more *Histogram) {
 	h := *more
+	h.Nulls, h.Odd = h.Nulls+h.Odd, 0
 	for h.largest()>>mostBits != 0 {
 		h.halve()
 		p.halve()

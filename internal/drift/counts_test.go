@@ -1,8 +1,11 @@
 package drift
 
 import (
+	"bytes"
+	"encoding/binary"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 )
 
@@ -30,7 +33,7 @@ func TestPlaces(t *testing.T) {
 		r.Places(places, values)
 		for i, x := range values {
 			r.Count(&one, x)
-			*all.slot(int(places[i]))++
+			*all.at(places[i])++
 			if places[i] != r.Place(x) {
 				t.Errorf("%s: %v is at %d among others, and at %d alone", name, x, places[i], r.Place(x))
 			}
@@ -39,6 +42,14 @@ func TestPlaces(t *testing.T) {
 			t.Errorf("%s: %v by places, %v counted", name, all, one)
 		}
 	}
+}
+
+// at is a count by its place.
+func (h *Histogram) at(place uint8) *uint32 {
+	if place == Nothing {
+		return &h.Nulls
+	}
+	return &h.Bins[place]
 }
 
 // plain is what Counts are, with a histogram for each feature and group.
@@ -75,14 +86,15 @@ func TestCounts(t *testing.T) {
 					places[i] = uint8(11 * window)
 				}
 				c.Open(seats[i])
-				*want[f][seats[i]].slot(int(places[i]))++
+				*want[f][seats[i]].at(places[i])++
 			}
 			c.Count(f, seats, places)
 		}
 		odd := Histogram{Odd: 7, Nulls: uint32(rng.IntN(1 << 20))}
+		want[2][30].Nulls += odd.Odd + odd.Nulls
 		odd.Bins[MaxBins-1] = 1 << 19
 		c.Put(2, 30, &odd)
-		want[2][30].Add(&odd)
+		want[2][30].Bins[MaxBins-1] += 1 << 19
 		all.Add(c)
 		folded.Fold(c, 16)
 	}
@@ -116,14 +128,40 @@ func TestCountsHalve(t *testing.T) {
 	for without := range uint32(2) {
 		got := c.Total(0, without<<1)
 		rows := float64(got.Rows())
-		for place, share := range map[int]float64{3: 64. / 113, 4: 48. / 113, Nothing: 1. / 113} {
-			if is := float64(*got.slot(place)) / rows; math.Abs(is-share) > 0.001 {
+		for place, share := range map[uint8]float64{3: 64. / 113, 4: 48. / 113, Nothing: 1. / 113} {
+			if is := float64(*got.at(place)) / rows; math.Abs(is-share) > 0.001 {
 				t.Errorf("place %d has %v, and came in %v", place, is, share)
 			}
 		}
 	}
 	if c.Put(0, 1, &huge); c.Total(0, 0).Bins[3] < 1<<25 {
 		t.Error("what is beyond all bounds is lost")
+	}
+}
+
+// TestCountsKept: what is spelled is as versions spelled it that kept histograms, and is read again.
+func TestCountsKept(t *testing.T) {
+	h := Histogram{Nulls: 300, Odd: 0}
+	text := []byte{0xac, 2, 0} // what they wrote: nothing, odd, and the bins, as varints
+	for i := range h.Bins {
+		h.Bins[i] = uint32(i) << 7
+		text = binary.AppendUvarint(text, uint64(i)<<7)
+	}
+	c, again := NewCounts(2), NewCounts(2)
+	behind, ok := c.Read(append(slices.Clone(text), 1, 2, 3), 1, 5)
+	if got := c.Total(1, 0); !ok || got != h || len(behind) != 3 || c.Groups() != 1<<5 {
+		t.Fatalf("%v is read, with %v behind, %v", got, behind, ok)
+	}
+	if got := c.Append(nil, 1); !bytes.Equal(got, text) {
+		t.Errorf("%v is spelled, and was %v", got, text)
+	}
+	for n := range text {
+		if _, ok := again.Read(text[:n], 0, 0); ok || again.Groups() != 0 {
+			t.Fatalf("%d of %d bytes are read", n, len(text))
+		}
+	}
+	if _, ok := again.Read(binary.AppendUvarint(nil, 1<<32), 0, 0); ok {
+		t.Error("more than is counted is read")
 	}
 }
 
@@ -145,7 +183,7 @@ func TestCountsMemory(t *testing.T) {
 	for _, f := range short.fresh {
 		fresh += len(f)
 	}
-	if fresh != 16*line || short.packed != nil {
+	if fresh != 16*slots || short.packed != nil {
 		t.Errorf("five minutes take %d bytes, and something is packed", fresh)
 	}
 	if n := len(hour.packed[0]); n > 1300 {

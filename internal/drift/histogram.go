@@ -10,7 +10,7 @@ const MaxBins = 68
 
 const (
 	maxEdges = MaxBins - 1
-	cells    = 1024
+	cells    = 512
 	fine     = 62 // quantiles of a column that has no value often
 	coarse   = 31 // and of one that has
 	fewest   = 31 // values that are few enough for a bin each

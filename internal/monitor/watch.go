@@ -158,10 +158,10 @@ func (w *watched) empty() {
 	w.ended, w.Since, w.At, w.Before = 0, [scales]int{}, [scales]int{}, false
 	w.sample = &sample{}
 	for i, b := range w.bases {
-		w.moved[i] = make([]movement, len(w.layout.titles))
-		if b == nil {
+		if w.moved[i] = nil; b == nil {
 			continue
 		}
+		w.moved[i] = make([]movement, len(w.layout.titles))
 		b.votes = make([]drift.Votes, len(w.layout.titles))
 		if i == first {
 			b.walk = new([scales]*drift.Counts)
