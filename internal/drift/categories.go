@@ -11,7 +11,7 @@ type Categories struct {
 	Names []string // those with a bin of their own, most frequent first
 	Open  bool     // the baseline had so many different ones that a new one is no news
 	salt  uint64
-	table [256]uint8  // one more than the bin of a name, at the slot of its hash or behind
+	table [512]uint8  // one more than the bin of a name, at the slot of its hash or behind
 	seen  [128]uint64 // a Bloom filter of those without
 }
 
@@ -40,11 +40,11 @@ func NewCategories(counts map[string]int, whole bool) *Categories {
 		}
 		return 1
 	})
-	c := &Categories{salt: rand.Uint64() | 1}
+	c := &Categories{}
 	rare := 0
 	for _, name := range names {
 		if len(c.Names) < maxNames && len(name) <= maxName {
-			c.add(name)
+			c.Names = append(c.Names, name)
 			continue
 		}
 		rare++
@@ -55,6 +55,7 @@ func NewCategories(counts map[string]int, whole bool) *Categories {
 		}
 	}
 	c.Open = !whole || rare > maxRare
+	c.lay()
 	return c
 }
 
@@ -94,7 +95,7 @@ func (c *Categories) Place(text []byte) uint8 {
 // slot is where a text is looked for. Whoever does not know the salt can choose no texts that
 // are looked for in one place (Dietzfelbinger and others, A reliable randomized algorithm for
 // the closest-pair problem, 1997: the highest bits of a product with an odd number).
-func (c *Categories) slot(text []byte) uint8 {
+func (c *Categories) slot(text []byte) int {
 	n := len(text)
 	h := uint64(n)
 	switch {
@@ -109,25 +110,34 @@ func (c *Categories) slot(text []byte) uint8 {
 	case n > 0:
 		h ^= uint64(text[0])<<8 | uint64(text[n/2])<<16 | uint64(text[n-1])<<24
 	}
-	return uint8(h * c.salt >> 56)
+	return int(h * c.salt >> 55)
 }
 
 // find returns the bin of a name that has one.
 func (c *Categories) find(text []byte) (bin uint8, ok bool) {
-	for at := c.slot(text); c.table[at] != 0; at++ {
-		if bin = c.table[at] - 1; c.Names[bin] == string(text) {
+	for at := c.slot(text); c.table[at&511] != 0; at++ {
+		if bin = c.table[at&511] - 1; c.Names[bin] == string(text) {
 			return bin, true
 		}
 	}
 	return 0, false
 }
 
-// add gives a name the next bin.
-func (c *Categories) add(name string) {
-	c.Names = append(c.Names, name)
-	at := c.slot([]byte(name))
-	for c.table[at] != 0 {
-		at++
+// lay lays the table. It looks for a salt by which no two names are looked for in one place, of
+// which there is one in seventy where names are many; without one some are found a step behind.
+func (c *Categories) lay() {
+	for range 1000 {
+		c.salt, c.table = rand.Uint64()|1, [len(c.table)]uint8{}
+		alone := true
+		for bin, name := range c.Names {
+			at := c.slot([]byte(name))
+			for ; c.table[at&511] != 0; at++ {
+				alone = false
+			}
+			c.table[at&511] = uint8(bin + 1)
+		}
+		if alone {
+			return
+		}
 	}
-	c.table[at] = uint8(len(c.Names))
 }

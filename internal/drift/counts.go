@@ -57,8 +57,12 @@ func (c *Counts) Count(feature int, groups, places []uint8) {
 	}
 }
 
-// carry packs a feature's fresh counts of a group, one of which has run over.
+// carry packs a feature's fresh counts of a group, one of which has run over: that one alone
+// where it fits, as it does of what is always the same.
 func (c *Counts) carry(feature int, group, place uint8) {
+	if c.packed != nil && c.packed[feature].raise(group, place, 1<<8) {
+		return
+	}
 	h := Histogram{}
 	fresh := c.fresh[group][feature*slots:][:slots]
 	h.addFresh(fresh)
@@ -171,6 +175,23 @@ func (p packed) find(group uint8) (at, width int) {
 		at += blockOf(width)
 	}
 	return at, 0
+}
+
+// raise raises a count of a group by so much, if it fits.
+func (p packed) raise(group, place uint8, by uint64) bool {
+	at, width := p.find(group)
+	if width == 0 {
+		return false
+	}
+	bit, mask := int(place)*width, uint64(1)<<width-1
+	b := p[at+2+bit>>3:]
+	word := binary.LittleEndian.Uint64(b)
+	n := word>>(bit&7)&mask + by
+	if n > mask {
+		return false
+	}
+	binary.LittleEndian.PutUint64(b, word&^(mask<<(bit&7))|n<<(bit&7))
+	return true
 }
 
 // unpack adds the counts of a block.

@@ -6,6 +6,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -40,6 +41,37 @@ func TestPlaces(t *testing.T) {
 		}
 		if one != all {
 			t.Errorf("%s: %v by places, %v counted", name, all, one)
+		}
+	}
+}
+
+// TestNames: each name is found in its bin, and nothing else is, also where names are as many and
+// as alike as they can be, and where no salt tells them apart.
+func TestNames(t *testing.T) {
+	for _, letter := range []string{"a", "ab", "protocol", "a name of some length, of which the end "} {
+		names := []string{""}
+		for i := 1; i < maxNames; i++ {
+			names = append(names, letter+string(rune(' '+i)))
+		}
+		c, err := CategoriesOf(names, nil, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			for bin, name := range names {
+				if got := c.Place([]byte(name)); int(got) != bin {
+					t.Errorf("%q is in bin %d, not %d", name, got, bin)
+				}
+				for _, other := range []string{name + "x", "x" + name, strings.Repeat(name+".", 3)} {
+					if got := c.Place([]byte(other)); got != newBin {
+						t.Errorf("%q is in bin %d", other, got)
+					}
+				}
+			}
+			c.salt, c.table = 0, [len(c.table)]uint8{} // all in one place
+			for bin := range names {
+				c.table[bin] = uint8(bin + 1)
+			}
 		}
 	}
 }

@@ -2,7 +2,6 @@ package drift
 
 import (
 	"errors"
-	"math/rand/v2"
 	"slices"
 )
 
@@ -39,16 +38,16 @@ func (c *Categories) Seen() []uint64 {
 
 // CategoriesOf makes the bins again of which names, filter and openness were kept.
 func CategoriesOf(names []string, seen []uint64, open bool) (*Categories, error) {
-	c := &Categories{Names: make([]string, 0, len(names)), Open: open, salt: rand.Uint64() | 1}
+	c := &Categories{Names: slices.Clone(names), Open: open}
 	if len(names) > maxNames {
 		return nil, errNames
 	}
-	for _, name := range names {
-		if _, twice := c.find([]byte(name)); twice || len(name) > maxName {
+	for i, name := range names {
+		if slices.Contains(names[:i], name) || len(name) > maxName {
 			return nil, errNames
 		}
-		c.add(name)
 	}
+	c.lay()
 	if len(seen) != 0 && len(seen) != len(c.seen) {
 		return nil, errSeen
 	}

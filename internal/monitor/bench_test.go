@@ -13,8 +13,11 @@ import (
 )
 
 // wide is an exchange of rows with so many columns, and three scores.
-func wide(rows, columns int) Exchange {
-	rng := rand.New(rand.NewPCG(1, 2))
+func wide(rows, columns int) Exchange { return drawn(1, rows, columns) }
+
+// drawn is another one for each seed.
+func drawn(seed uint64, rows, columns int) Exchange {
+	rng := rand.New(rand.NewPCG(seed, 2))
 	sig := tensor.Signature{
 		Inputs:  []tensor.Port{{Name: "x", Datatype: tensor.FP32, Shape: []int64{-1, int64(columns)}}},
 		Outputs: []tensor.Port{{Name: "scores", Datatype: tensor.FP32, Shape: []int64{-1, 3}}},
@@ -58,23 +61,27 @@ func processor(b *testing.B) time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// benched is a monitor that holds to a baseline what it hears of an exchange.
-func benched(b *testing.B, e Exchange) (*Monitor, *watched) {
+// benched is a monitor that holds what it hears to a baseline of some exchanges.
+func benched(b *testing.B, of ...Exchange) (*Monitor, *watched) {
 	m := &Monitor{models: map[pavise.Name]*watched{}, queue: newQueue(func(pavise.Name, string) [32]byte { return [32]byte{1} })}
-	m.Hear(e)
-	o := <-m.queue.items
-	w := newWatched(scorer, o.layout, o.at)
-	learn := newLearning(o.layout, 1)
-	for learn.rows = 0; learn.rows < 640; learn.rows += o.rows {
+	var w *watched
+	var learn *learning
+	for _, e := range of {
+		m.Hear(e)
+		o := <-m.queue.items
+		if learn == nil {
+			w, learn = newWatched(scorer, o.layout, o.at), newLearning(o.layout, 1)
+		}
 		newBatch(o.layout).all(o, learn)
+		learn.rows += o.rows
+		m.queue.free(o)
 	}
-	held, err := w.based(learn.baseline(o.layout))
+	held, err := w.based(learn.baseline(w.layout))
 	if err != nil {
 		b.Fatal(err)
 	}
 	w.hold(held, nil)
 	m.models[scorer] = w
-	m.queue.free(o)
 	return m, w
 }
 
@@ -93,8 +100,17 @@ func BenchmarkWay(b *testing.B) {
 		{"rows=15,columns=1024", 15, 1024, false}, // by projections
 	} {
 		b.Run(shape.name, func(b *testing.B) {
-			e := wide(shape.rows, shape.columns)
-			m, w := benched(b, e)
+			sig := wide(1, shape.columns).Signature
+			some := func(n, rows int) []Exchange {
+				all := make([]Exchange, n)
+				for i := range all {
+					all[i] = drawn(uint64(n+i), rows, shape.columns)
+					all[i].Signature, all[i].Who.ID = sig, fmt.Sprint("app", i%parties)
+				}
+				return all
+			}
+			m, w := benched(b, some(43, 15)...)
+			all := some(4*parties, shape.rows)
 			if shape.first {
 				origin, err := w.based(w.bases[now].Baseline)
 				if err != nil {
@@ -102,17 +118,12 @@ func BenchmarkWay(b *testing.B) {
 				}
 				w.hold(w.bases[now], origin)
 			}
-			var who []pavise.Name
-			for i := range parties {
-				who = append(who, pavise.Name{Tenant: "local", Kind: pavise.Workload, ID: fmt.Sprint("app", i)})
-			}
 			cells := shape.rows * (shape.columns + 3)
 			few := max(1, min(waiting/2, together/cells))
 			b.ReportAllocs()
 			began, n := processor(b), 0
 			for b.Loop() {
-				e.Who = who[n%parties]
-				m.Hear(e)
+				m.Hear(all[n%len(all)])
 				if n++; n%few == 0 {
 					m.count(b.Context(), <-m.queue.items)
 				}
