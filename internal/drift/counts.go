@@ -21,7 +21,7 @@ const (
 // A count is a byte as long as it fits. What does not is packed, feature by feature and group by
 // group, in as many bits as the largest count of that group takes, so that memory grows with the
 // logarithm of what came. Of more than a hundred million in one bin all counts of a feature are
-// halved: its shares stay. What is odd counts as nothing. It is for one goroutine.
+// halved: its shares stay, and what came before counts for less. What is odd counts as nothing. It is for one goroutine.
 type Counts struct {
 	features int
 	fresh    [MaxGroups][]uint8 // by group: the slots of each feature; nil: none

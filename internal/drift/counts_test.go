@@ -149,11 +149,16 @@ func TestCounts(t *testing.T) {
 // TestCountsHalve keeps the shares of what is too much to be counted.
 func TestCountsHalve(t *testing.T) {
 	c := NewCounts(1)
-	h := Histogram{Nulls: 1 << 20}
-	h.Bins[3], h.Bins[4] = 1<<26, 3<<24
-	for range 1000 {
-		c.Put(0, 1, &h)
-		c.Put(0, 2, &h)
+	h := Histogram{Nulls: 1 << 14}
+	h.Bins[3], h.Bins[4] = 1<<20, 3<<18
+	for n := range 3000 {
+		if c.Put(0, 1, &h); n%10 == 0 {
+			c.Put(0, 2, &h)
+		}
+	}
+	one, two := c.Total(0, 1<<2), c.Total(0, 1<<1)
+	if share := float64(two.Rows()) / float64(one.Rows()); math.Abs(share-0.1) > 0.03 {
+		t.Errorf("the second group has %v of what the first has, and a tenth came of it", share)
 	}
 	huge := Histogram{}
 	huge.Bins[3] = math.MaxUint32
