@@ -97,6 +97,13 @@ func perCell(ctx context.Context, out *strings.Builder, dir, python string, roun
 		watched[i] = drift.Feature{Numbers: drift.NewReference(slices.Clone(base[i*500:])), Base: &counted}
 	}
 	w := drift.NewWatch(watched)
+	const chunk, groups = 64, 16 // as internal/monitor does
+	counts := drift.NewCounts(features)
+	who, places := make([]uint8, chunk), make([]uint8, chunk)
+	for i := range who {
+		who[i] = uint8(i % groups)
+		counts.Open(who[i])
+	}
 	ways := []struct {
 		name string
 		do   func() (int, error)
@@ -122,6 +129,15 @@ func perCell(ctx context.Context, out *strings.Builder, dir, python string, roun
 				}
 			}
 			return column, nil
+		}},
+		{"Pavise, as a server counts it, by 16 groups of callers", func() (int, error) {
+			n := 0
+			for ; n+chunk <= column; n += chunk {
+				f := n / chunk % features
+				watched[f].Numbers.Places(places, all[0][n:n+chunk])
+				counts.Count(f, who, places)
+			}
+			return n, nil
 		}},
 		{"Pavise, judging 100 features, for each", func() (int, error) {
 			for f := range features {

@@ -6,6 +6,8 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"math"
+	"slices"
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/plainjson"
@@ -41,13 +43,14 @@ type Profile struct {
 	Counts []uint32  `json:"counts"` // by bin; of categories the last two are of rare names, and of new ones
 	Nulls  uint32    `json:"nulls,omitempty"`
 	Odd    uint32    `json:"odd,omitempty"`
+
+	made *Feature // what Feature returns, if it is made; never changed
 }
 
 // ProfileOf is a feature as it is kept.
 func ProfileOf(name, side string, f Feature) Profile {
 	p := Profile{Name: name, Side: side, Nulls: f.Base.Nulls, Odd: f.Base.Odd}
-	var bins int
-	p.Kind, bins = f.kind()
+	p.Kind, _ = f.kind()
 	if c := f.Categories; c != nil {
 		p.Names, p.Open = c.Names, c.Open
 		for _, word := range c.Seen() {
@@ -56,12 +59,23 @@ func ProfileOf(name, side string, f Feature) Profile {
 		p.Counts = append(append(p.Counts, f.Base.Bins[:len(c.Names)]...), f.Base.Bins[restBin], f.Base.Bins[newBin])
 		return p
 	}
-	p.Edges, p.Counts = f.Numbers.Edges(), append(p.Counts, f.Base.Bins[:bins]...)
+	p.share(f)
 	return p
 }
 
-// Feature makes the bins again. The error says what is wrong with them.
+// share has a profile of numbers be kept in the memory of its bins, which a server has thousands
+// of. What is shared never changes.
+func (p *Profile) share(f Feature) {
+	n := f.Numbers.n
+	p.made, p.Edges, p.Counts = &f, f.Numbers.edges[:n:n], f.Base.Bins[:n+1:n+1]
+}
+
+// Feature makes the bins again, unless they are: they belong to all who ask for them, and are not
+// changed. The error says what is wrong with them.
 func (p *Profile) Feature() (f Feature, err error) {
+	if p.made != nil {
+		return *p.made, nil
+	}
 	f.Base = &Histogram{Nulls: p.Nulls, Odd: p.Odd}
 	switch p.Kind {
 	case Number:
@@ -119,6 +133,9 @@ func ParseBaseline(text []byte) (*Baseline, error) {
 		if err != nil {
 			return nil, no(fmt.Sprintf("feature %.80q: %v", p.Name, err), err)
 		}
+		if f.Numbers != nil && !slices.ContainsFunc(p.Edges, isNegativeZero) {
+			p.share(f)
+		}
 		if p.Name == "" || len(p.Name) > maxTitle || known[[2]string{p.Side, p.Name}] {
 			return nil, no(fmt.Sprintf("feature %d has no name, a long one, or that of another: %.80q", i+1, p.Name), nil)
 		}
@@ -129,6 +146,9 @@ func ParseBaseline(text []byte) (*Baseline, error) {
 	}
 	return &b, nil
 }
+
+// isNegativeZero finds the one number that is spelled otherwise in bins, which have one zero.
+func isNegativeZero(x float64) bool { return x == 0 && math.Signbit(x) }
 
 // Text is the baseline as it is kept, the same each time.
 func (b *Baseline) Text() []byte {

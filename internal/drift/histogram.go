@@ -10,7 +10,7 @@ const MaxBins = 68
 
 const (
 	maxEdges = MaxBins - 1
-	cells    = 1024
+	cells    = 512
 	fine     = 62 // quantiles of a column that has no value often
 	coarse   = 31 // and of one that has
 	fewest   = 31 // values that are few enough for a bin each
@@ -282,87 +282,4 @@ func (r *Reference) countByKey(h *Histogram, values []float64) {
 		}
 		h.Bins[i]++
 	}
-}
-
-// Categories are the texts that a baseline's column held.
-type Categories struct {
-	Names []string // those with a bin of their own, most frequent first
-	Open  bool     // the baseline had so many different ones that a new one is no news
-	bins  map[string]uint8
-	seen  [128]uint64 // a Bloom filter of those without
-}
-
-// The bins of Categories behind those of Names.
-const (
-	maxNames = MaxBins - 2
-	restBin  = MaxBins - 2 // seen, and rare
-	newBin   = MaxBins - 1 // never seen
-	maxRare  = 512         // of which the filter takes one in ten thousand for another
-	maxName  = 64          // bytes of a name with a bin
-)
-
-// NewCategories makes bins for what a baseline held, with how often. Whole says that these are
-// all that it held.
-func NewCategories(counts map[string]int, whole bool) *Categories {
-	names := make([]string, 0, len(counts))
-	for name := range counts {
-		names = append(names, name)
-	}
-	slices.SortFunc(names, func(a, b string) int {
-		if counts[a] != counts[b] {
-			return counts[b] - counts[a]
-		}
-		if a < b {
-			return -1
-		}
-		return 1
-	})
-	c := &Categories{bins: map[string]uint8{}}
-	rare := 0
-	for _, name := range names {
-		if len(c.Names) < maxNames && len(name) <= maxName {
-			c.bins[name] = uint8(len(c.Names))
-			c.Names = append(c.Names, name)
-			continue
-		}
-		rare++
-		a, b := spots([]byte(name))
-		for range 4 {
-			c.seen[a>>6&127] |= 1 << (a & 63)
-			a += b
-		}
-	}
-	c.Open = !whole || rare > maxRare
-	return c
-}
-
-// spots are two hashes (FNV-1a, and it mixed once more).
-func spots(b []byte) (one, two uint64) {
-	one = 14695981039346656037
-	for _, c := range b {
-		one = (one ^ uint64(c)) * 1099511628211
-	}
-	two = one ^ one>>29
-	two *= 0xbf58476d1ce4e5b9
-	return one ^ one>>32, two>>17 | 1
-}
-
-// Count counts a text.
-func (c *Categories) Count(h *Histogram, text []byte) {
-	if len(text) <= maxName {
-		if bin, ok := c.bins[string(text)]; ok {
-			h.Bins[bin]++
-			return
-		}
-	}
-	bin := restBin
-	if a, b := spots(text); !c.Open {
-		for range 4 {
-			if c.seen[a>>6&127]>>(a&63)&1 == 0 {
-				bin = newBin
-			}
-			a += b
-		}
-	}
-	h.Bins[bin]++
 }

@@ -38,16 +38,16 @@ func (c *Categories) Seen() []uint64 {
 
 // CategoriesOf makes the bins again of which names, filter and openness were kept.
 func CategoriesOf(names []string, seen []uint64, open bool) (*Categories, error) {
-	c := &Categories{Names: slices.Clone(names), Open: open, bins: map[string]uint8{}}
+	c := &Categories{Names: slices.Clone(names), Open: open}
 	if len(names) > maxNames {
 		return nil, errNames
 	}
 	for i, name := range names {
-		if _, twice := c.bins[name]; twice || len(name) > maxName {
+		if slices.Contains(names[:i], name) || len(name) > maxName {
 			return nil, errNames
 		}
-		c.bins[name] = uint8(i)
 	}
+	c.lay()
 	if len(seen) != 0 && len(seen) != len(c.seen) {
 		return nil, errSeen
 	}

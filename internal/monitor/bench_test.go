@@ -3,6 +3,7 @@ package monitor
 import (
 	"fmt"
 	"math/rand/v2"
+	"syscall"
 	"testing"
 	"time"
 
@@ -12,8 +13,11 @@ import (
 )
 
 // wide is an exchange of rows with so many columns, and three scores.
-func wide(rows, columns int) Exchange {
-	rng := rand.New(rand.NewPCG(1, 2))
+func wide(rows, columns int) Exchange { return drawn(1, rows, columns) }
+
+// drawn is another one for each seed.
+func drawn(seed uint64, rows, columns int) Exchange {
+	rng := rand.New(rand.NewPCG(seed, 2))
 	sig := tensor.Signature{
 		Inputs:  []tensor.Port{{Name: "x", Datatype: tensor.FP32, Shape: []int64{-1, int64(columns)}}},
 		Outputs: []tensor.Port{{Name: "scores", Datatype: tensor.FP32, Shape: []int64{-1, 3}}},
@@ -48,53 +52,138 @@ func BenchmarkHear(b *testing.B) {
 	}
 }
 
-// BenchmarkCount is what counting takes off the way of answers, with one baseline.
-func BenchmarkCount(b *testing.B) {
-	for _, columns := range []int{40, 1024} { // the latter by projections
-		b.Run(fmt.Sprintf("columns=%d", columns), func(b *testing.B) {
-			m := &Monitor{queue: newQueue(func(pavise.Name, string) [32]byte { return [32]byte{1} })}
-			const rows = 32
-			m.Hear(wide(rows, columns))
-			o := <-m.queue.items
-			w := newWatched(scorer, o.layout, o.at)
-			learn := newLearning(o.layout, 1)
-			for range 20 {
-				learn.see(o, new(scratch))
-			}
-			held, err := w.based(learn.baseline(o.layout))
-			if err != nil {
-				b.Fatal(err)
-			}
-			w.hold(held, nil)
-			w.layout.replays = false // the sample of what is asked again is bounded by itself
-			b.ReportAllocs()
-			for b.Loop() {
-				w.see(o, 3)
-			}
-			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*rows), "ns/row")
-			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*rows*(columns+3)), "ns/cell")
-		})
+// processor is the time that processors have worked for this process, whatever else they do.
+func processor(b *testing.B) time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
 	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// BenchmarkEnd is the end of a window of 500 features that 16 groups of callers ask.
-func BenchmarkEnd(b *testing.B) {
-	m := &Monitor{queue: newQueue(func(pavise.Name, string) [32]byte { return [32]byte{1} })}
-	m.Hear(wide(64, 250))
-	o := <-m.queue.items
-	w := newWatched(scorer, o.layout, o.at)
-	learn := newLearning(o.layout, 1)
-	learn.see(o, new(scratch))
-	held, err := w.based(learn.baseline(o.layout))
+// benched is a monitor that holds what it hears to a baseline of some exchanges.
+func benched(b *testing.B, of ...Exchange) (*Monitor, *watched) {
+	m := &Monitor{models: map[pavise.Name]*watched{}, queue: newQueue(func(pavise.Name, string) [32]byte { return [32]byte{1} })}
+	var w *watched
+	var learn *learning
+	for _, e := range of {
+		m.Hear(e)
+		o := <-m.queue.items
+		if learn == nil {
+			w, learn = newWatched(scorer, o.layout, o.at), newLearning(o.layout, 1)
+		}
+		newBatch(o.layout).all(o, learn)
+		learn.rows += o.rows
+		m.queue.free(o)
+	}
+	held, err := w.based(learn.baseline(w.layout))
 	if err != nil {
 		b.Fatal(err)
 	}
 	w.hold(held, nil)
+	m.models[scorer] = w
+	return m, w
+}
+
+// BenchmarkWay is the whole way of a cell: its copy, the queue, and what is counted of it off the
+// way of answers, in nanoseconds of a processor.
+func BenchmarkWay(b *testing.B) {
+	for _, shape := range []struct {
+		name          string
+		rows, columns int
+		first         bool
+	}{
+		{"rows=1,columns=40", 1, 40, false},
+		{"rows=1,columns=250", 1, 250, false},
+		{"rows=32,columns=40", 32, 40, false},
+		{"rows=32,columns=40,two baselines", 32, 40, true},
+		{"rows=15,columns=1024", 15, 1024, false}, // by projections
+	} {
+		b.Run(shape.name, func(b *testing.B) {
+			sig := wide(1, shape.columns).Signature
+			some := func(n, rows int) []Exchange {
+				all := make([]Exchange, n)
+				for i := range all {
+					all[i] = drawn(uint64(n+i), rows, shape.columns)
+					all[i].Signature, all[i].Who.ID = sig, fmt.Sprint("app", i%parties)
+				}
+				return all
+			}
+			m, w := benched(b, some(43, 15)...)
+			all := some(4*parties, shape.rows)
+			if shape.first {
+				origin, err := w.based(w.bases[now].Baseline)
+				if err != nil {
+					b.Fatal(err)
+				}
+				w.hold(w.bases[now], origin)
+			}
+			cells := shape.rows * (shape.columns + 3)
+			few := max(1, min(waiting/2, together/cells))
+			b.ReportAllocs()
+			began, n := processor(b), 0
+			for b.Loop() {
+				m.Hear(all[n%len(all)])
+				if n++; n%few == 0 {
+					m.count(b.Context(), <-m.queue.items)
+				}
+			}
+			b.ReportMetric(float64(processor(b)-began)/float64(n*cells), "cpu-ns/cell")
+		})
+	}
+}
+
+// BenchmarkText is the same of four columns of words, as the counting goes.
+func BenchmarkText(b *testing.B) {
+	e := words(32, 4)
+	m, _ := benched(b, e)
+	b.ReportAllocs()
+	began, n := processor(b), 0
 	for b.Loop() {
-		for group := range parties {
-			w.see(o, group)
+		m.Hear(e)
+		if n++; n%64 == 0 {
+			m.count(b.Context(), <-m.queue.items)
 		}
-		w.end(o.at, 3)
+	}
+	b.ReportMetric(float64(processor(b)-began)/float64(n*32*4), "cpu-ns/cell")
+}
+
+// BenchmarkEnd is the end of a window of some 250 features that 16 groups of callers ask, and what
+// a feature takes after an hour of such.
+func BenchmarkEnd(b *testing.B) {
+	e := wide(64, 250)
+	m, w := benched(b, e)
+	ask := func() {
+		for group := range parties {
+			m.Hear(e)
+			o := <-m.queue.items
+			w.see(o, group)
+			w.count()
+			m.queue.free(o)
+		}
+	}
+	for b.Loop() {
+		ask()
+		w.end(e.At, 3)
 	}
 	b.ReportMetric(float64(len(drift.Scales)), "lengths")
+}
+
+// words is an exchange of rows with so many columns of words.
+func words(rows, columns int) Exchange {
+	rng := rand.New(rand.NewPCG(1, 2))
+	e := wide(rows, 1)
+	var sig tensor.Signature
+	e.Asked, e.Said = &tensor.Request{}, &tensor.Response{}
+	for c := range columns {
+		name := fmt.Sprint("word", c)
+		sig.Inputs = append(sig.Inputs, tensor.Port{Name: name, Datatype: tensor.Bytes, Shape: []int64{-1}})
+		t := tensor.Tensor{Name: name, Datatype: tensor.Bytes, Shape: []int64{int64(rows)}}
+		for range rows {
+			t.Data.Bytes = append(t.Data.Bytes, fmt.Appendf(nil, "protocol-%d", rng.IntN(20)))
+		}
+		e.Asked.Inputs = append(e.Asked.Inputs, t)
+	}
+	e.Signature = &sig
+	return e
 }

@@ -54,8 +54,12 @@ func (s *sample) see(o *item) {
 		to := &s.rows[at]
 		to.numbers = append(to.numbers[:0], o.numbers[row*o.layout.numbers:][:o.layout.numbers]...)
 		to.texts = to.texts[:0]
-		for i := range o.layout.texts {
-			to.texts = append(to.texts, slices.Clone(o.text(row*o.layout.texts+i)))
+		for i := range o.layout.ports {
+			if p := &o.layout.ports[i]; p.text {
+				for c := range p.width {
+					to.texts = append(to.texts, slices.Clone(o.text(p, row, c)))
+				}
+			}
 		}
 	}
 }
@@ -101,9 +105,15 @@ func (s *sample) item(rows []sampled) *item {
 	o := &item{layout: s.layout, rows: len(rows)}
 	for _, row := range rows {
 		o.numbers = append(o.numbers, row.numbers...)
-		for _, text := range row.texts {
-			o.texts = append(o.texts, text...)
-			o.ends = append(o.ends, int32(len(o.texts)))
+	}
+	for i := range s.layout.ports {
+		for _, row := range rows {
+			if p := &s.layout.ports[i]; p.text {
+				for _, text := range row.texts[p.at:][:p.width] {
+					o.texts = append(o.texts, text...)
+					o.ends = append(o.ends, int32(len(o.texts)))
+				}
+			}
 		}
 	}
 	return o
@@ -117,9 +127,10 @@ func (m *Monitor) askElder(ctx context.Context, model pavise.Name, s *sample, he
 	}
 	ctx, stop := context.WithTimeout(ctx, replayTime)
 	defer stop()
-	var room scratch
 	n := len(s.layout.titles)
-	before, present := make([]drift.Histogram, n), make([]drift.Histogram, n)
+	before, present, b := drift.NewCounts(n), drift.NewCounts(n), newBatch(s.layout)
+	before.Open(0)
+	present.Open(0)
 	for rows := range slices.Chunk(s.rows, replayRows) {
 		asked := s.request(rows)
 		said, err := m.cfg.House.Ask(ctx, model, asked)
@@ -128,12 +139,12 @@ func (m *Monitor) askElder(ctx context.Context, model pavise.Name, s *sample, he
 		}
 		o := &item{layout: s.layout, rows: len(rows)}
 		o.copy(&Exchange{Asked: asked, Said: said}, len(rows), 0)
-		s.layout.each(o, &tally{held: held, into: before}, &room)
-		s.layout.each(s.item(rows), &tally{held: held, into: present}, &room)
+		b.all(o, &tally{held: held, into: before})
+		b.all(s.item(rows), &tally{held: held, into: present})
 	}
-	moved := func(all []drift.Histogram) (k int) {
+	moved := func(all *drift.Counts) (k int) {
 		for _, f := range features {
-			if o := drift.Hold(held[f].kind, held[f].bins, held[f].Base, &all[f]); o.Moved() {
+			if o := held[f].hold(all.Total(f, 0)); o.Moved() {
 				k++
 			}
 		}

@@ -46,7 +46,7 @@ func TestLearningIsBounded(t *testing.T) {
 	e := newLearning(l, 500)
 	for row := range mostDistinct {
 		for f := range l.titles {
-			e.text(f, []byte(fmt.Sprintf("%d %d ", row, f)+strings.Repeat("x", 240)))
+			e.text(&e.parts[f], []byte(fmt.Sprintf("%d %d ", row, f)+strings.Repeat("x", 240)))
 		}
 	}
 	bytes, kept := 0, 0

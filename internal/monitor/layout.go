@@ -3,7 +3,6 @@ package monitor
 import (
 	"fmt"
 	"math"
-	"math/rand/v2"
 	"slices"
 
 	"github.com/pavise/pavise/internal/drift"
@@ -28,7 +27,6 @@ func (s Side) Asked() bool { return s == Input || s == Embedding }
 // The bounds of what is watched of one model.
 const (
 	mostColumns = 256 // of a port: each is a feature. More are seen by projections
-	projections = 32  // of a port that has more columns
 	mostWidth   = 1 << 14
 )
 
@@ -45,9 +43,9 @@ type port struct {
 	width   int
 	output  bool
 	text    bool
-	project [][]float64 // nil: its columns are features themselves
-	at      int         // where its elements begin in a row's numbers, or texts
-	first   int         // its first feature
+	project *drift.Projection // nil: its columns are features themselves
+	at      int               // where its elements begin in a row's numbers, or texts
+	first   int               // its first feature
 }
 
 // A layout says which elements of an exchange are looked at, and which features they are. It
@@ -105,8 +103,8 @@ func (l *layout) add(p tensor.Port, output bool, named map[string]int, seed func
 		if !p.Datatype.IsFloat() {
 			return false
 		}
-		features = projections
-		q.project = directions(seed(p.Name), q.width)
+		features = drift.Directions
+		q.project = drift.NewProjection(seed(p.Name), q.width)
 	}
 	if len(l.titles)+features+2 > drift.MaxFeatures {
 		return false
@@ -153,92 +151,122 @@ func (p *port) column(i int, named map[string]int) string {
 	return fmt.Sprintf("%s[%d]", p.Name, i)
 }
 
-// directions draws the directions onto which rows of a width are projected: signs, with the
-// length of one (Achlioptas, Database-friendly random projections, 2003).
-func directions(seed [32]byte, width int) [][]float64 {
-	draw := rand.NewChaCha8(seed)
-	size := 1 / math.Sqrt(float64(width))
-	all := make([][]float64, projections)
-	for i := range all {
-		all[i] = make([]float64, width)
-		var bits uint64
-		for j := range all[i] {
-			if j%64 == 0 {
-				bits = draw.Uint64()
-			}
-			all[i][j] = size
-			if bits>>(j%64)&1 == 0 {
-				all[i][j] = -size
-			}
-		}
-	}
-	return all
-}
-
 // same reports whether two layouts have the same features of the same elements.
 func (l *layout) same(other *layout) bool {
 	return l.numbers == other.numbers && l.texts == other.texts && slices.Equal(l.titles, other.titles)
 }
 
-// A sink takes what rows have of a feature.
+// A sink takes what the rows of a batch have of a feature.
 type sink interface {
-	numbers(feature int, values []float64) // NaN: nothing
-	text(feature int, v []byte)            // nil: nothing
+	numbers(b *batch, feature int, values []float64)   // NaN: nothing
+	texts(b *batch, feature int, p *port, element int) // an element of a port of texts: see batch.text
 }
 
 // chunk is how many rows are told at once, feature by feature: bins stay near meanwhile.
 const chunk = 64
 
-// A scratch is where columns lie while they are told.
-type scratch [3 * chunk]float64
+// abreast is how many columns are copied out of rows at once.
+const abreast = 8
 
-// each tells what the rows of an item have, feature by feature.
-func (l *layout) each(o *item, to sink, room *scratch) {
-	for i := range l.ports {
-		p := &l.ports[i]
-		if p.text {
-			for row := range o.rows {
-				for c := range p.width {
-					to.text(p.first+c, o.text(row*l.texts+p.at+c))
-				}
+// A batch is rows, of one exchange or of many, that are told together. It refers to their items.
+type batch struct {
+	layout *layout
+	n      int
+	items  [chunk]*item
+	at     [chunk]int       // which of the item's rows
+	rows   [chunk][]float64 // its numbers
+	groups [chunk]uint8     // that of its caller
+	nobody [chunk]uint8     // for what is not counted by callers
+	places [chunk]uint8
+	room   []float64 // for columns
+}
+
+func newBatch(l *layout) *batch {
+	columns := abreast
+	if slices.ContainsFunc(l.ports, func(p port) bool { return p.project != nil }) {
+		columns = drift.Directions
+	}
+	return &batch{layout: l, room: make([]float64, columns*chunk)}
+}
+
+// take takes rows of an item in, from one on, as many as there is room for, and returns how many.
+func (b *batch) take(o *item, from int, group uint8) int {
+	n := min(chunk-b.n, o.rows-from)
+	for row := from; row < from+n; row++ {
+		b.items[b.n], b.at[b.n], b.groups[b.n] = o, row, group
+		b.rows[b.n] = o.numbers[row*b.layout.numbers:][:b.layout.numbers]
+		b.n++
+	}
+	return n
+}
+
+// text is what a row has in an element of a port of texts; nil: nothing.
+func (b *batch) text(row int, p *port, element int) []byte {
+	return b.items[row].text(p, b.at[row], element)
+}
+
+// all tells what an item's rows have, of nobody knows whom.
+func (b *batch) all(o *item, to sink) {
+	for from := 0; from < o.rows; b.empty() {
+		from += b.take(o, from, 0)
+		b.tell(to)
+	}
+}
+
+// tell tells what the rows have, feature by feature.
+func (b *batch) tell(to sink) {
+	for i := range b.layout.ports {
+		if p := &b.layout.ports[i]; p.text {
+			for c := range p.width {
+				to.texts(b, p.first+c, p, c)
 			}
-			continue
-		}
-		for row := 0; row < o.rows; row += chunk {
-			n := min(chunk, o.rows-row)
-			p.each(o.numbers[row*l.numbers+p.at:], l.numbers, n, to, room)
+		} else {
+			p.tell(b, to)
 		}
 	}
 }
 
-// each tells what n rows, which lie so far apart, have in a port of numbers.
-func (p *port) each(rows []float64, stride, n int, to sink, room *scratch) {
-	column := room[:n]
-	for i, direction := range p.project {
-		for r := range column {
-			sum := 0.0
-			for j, v := range rows[r*stride:][:p.width] {
-				sum += v * direction[j]
-			}
-			column[r] = sum
-		}
-		to.numbers(p.first+i, column)
-	}
+// empty lets go of the rows.
+func (b *batch) empty() {
+	clear(b.items[:b.n])
+	clear(b.rows[:b.n])
+	b.n = 0
+}
+
+// tell tells what the rows have in a port of numbers.
+func (p *port) tell(b *batch, to sink) {
+	n, rows := b.n, b.rows[:b.n]
 	if p.project != nil {
+		p.project.Onto(p.at, rows, b.room)
+		for i := range drift.Directions {
+			to.numbers(b, p.first+i, b.room[i*n:][:n])
+		}
 		return
 	}
-	for c := range p.width {
-		for r := range column {
-			column[r] = rows[r*stride+c]
+	c := 0
+	for room := (*[abreast * chunk]float64)(b.room); c+abreast <= p.width; c += abreast {
+		for r, row := range rows { // each line of memory is read once
+			v, r := (*[abreast]float64)(row[p.at+c:]), r%chunk
+			room[r], room[chunk+r], room[2*chunk+r], room[3*chunk+r] = v[0], v[1], v[2], v[3]
+			room[4*chunk+r], room[5*chunk+r], room[6*chunk+r], room[7*chunk+r] = v[4], v[5], v[6], v[7]
 		}
-		to.numbers(p.first+c, column)
+		for i := range abreast {
+			to.numbers(b, p.first+c+i, b.room[i*chunk:][:n])
+		}
+	}
+	for ; c < p.width; c++ {
+		for r, row := range rows {
+			b.room[r] = row[p.at+c]
+		}
+		to.numbers(b, p.first+c, b.room[:n])
 	}
 	if !p.scores() {
 		return
 	}
-	which, largest := room[chunk:][:n], room[2*chunk:][:n]
-	for r := range which {
-		row, at := rows[r*stride:][:p.width], 0
+	which, largest := b.room[:n], b.room[chunk:][:n]
+	for r, row := range rows {
+		row = row[p.at:][:p.width]
+		at := 0
 		for c, v := range row {
 			if v > row[at] {
 				at = c
@@ -249,6 +277,6 @@ func (p *port) each(rows []float64, stride, n int, to sink, room *scratch) {
 			which[r] = math.NaN()
 		}
 	}
-	to.numbers(p.first+p.width, which)
-	to.numbers(p.first+p.width+1, largest)
+	to.numbers(b, p.first+p.width, which)
+	to.numbers(b, p.first+p.width+1, largest)
 }

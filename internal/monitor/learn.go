@@ -46,13 +46,13 @@ func newLearning(l *layout, want int) *learning {
 	return e
 }
 
-// see learns from an item.
-func (e *learning) see(o *item, room *scratch) {
+// see learns from rows.
+func (e *learning) see(b *batch) {
 	if e.rows == 0 {
-		e.began = o.at
+		e.began = b.items[0].at
 	}
-	o.layout.each(o, e, room)
-	e.rows += o.rows
+	e.rows += b.n
+	b.tell(e)
 }
 
 // ready reports whether there were rows enough, over a whole window at least: those of one
@@ -63,7 +63,7 @@ func (e *learning) ready(now time.Time, window time.Duration) bool {
 }
 
 // numbers implements sink.
-func (e *learning) numbers(feature int, values []float64) {
+func (e *learning) numbers(_ *batch, feature int, values []float64) {
 	p := &e.parts[feature]
 	for _, v := range values {
 		if v-v != 0 {
@@ -79,9 +79,14 @@ func (e *learning) numbers(feature int, values []float64) {
 	}
 }
 
-// text implements sink.
-func (e *learning) text(feature int, v []byte) {
-	p := &e.parts[feature]
+// texts implements sink.
+func (e *learning) texts(b *batch, feature int, p *port, element int) {
+	for row := range b.n {
+		e.text(&e.parts[feature], b.text(row, p, element))
+	}
+}
+
+func (e *learning) text(p *lesson, v []byte) {
 	if v == nil {
 		p.nulls++
 		return

@@ -75,6 +75,7 @@ type Monitor struct {
 	cfg   Config
 	queue *queue
 	found chan struct{} // of room for one: a version was found to be bad
+	taken []*item       // that are counted together; of Run alone
 
 	writing sync.Mutex // held while a book is drafted and put, so that each number is given once; before mu
 
@@ -114,13 +115,14 @@ func Open(ctx context.Context, cfg Config) (*Monitor, error) {
 
 func compareNames(a, b pavise.Name) int { return cmp.Compare(a.String(), b.String()) }
 
-// A fortieth of one processor is what counting takes at most: what it owes is slept off. At a
-// tenth, which it was, a small request of a busy gateway cost a sixth more; a window has rows
-// enough at either.
+// A tenth of one processor is what counting takes at most: what it owes is slept off. It sleeps
+// between any two times that it counts, too, so that what comes meanwhile is counted together:
+// waking up costs a busy gateway more than counting does.
 const (
-	restParts = 39
+	restParts = 9
 	restLeast = 5 * time.Millisecond
 	restMost  = 50 * time.Millisecond
+	together  = 1 << 14 // numbers and texts that are counted at once: they stay near, and nobody who asks how a model stands waits long
 )
 
 // Run counts what comes, and ends windows when their time has come, until ctx is done.
@@ -130,25 +132,36 @@ const (
 func (m *Monitor) Run(ctx context.Context) error {
 	tick := time.NewTicker(m.cfg.Window)
 	defer tick.Stop()
+	pause := time.NewTimer(0)
+	defer pause.Stop()
+	var items <-chan *item // nil while it rests
 	var owed time.Duration
+	rest := func() {
+		piece := min(owed, restMost)
+		owed, items = owed-piece, nil
+		pause.Reset(piece)
+	}
 	for {
-		var pause <-chan time.Time
-		items := m.queue.items
-		if owed >= restLeast {
-			piece := min(owed, restMost)
-			pause, items, owed = time.After(piece), nil, owed-piece
-		}
 		select {
 		case <-ctx.Done():
 			m.drain()
 			return m.saveAll(context.WithoutCancel(ctx))
 		case <-tick.C:
 			m.endAll(ctx)
-		case <-pause:
+		case <-pause.C:
+			if items = m.queue.items; owed > 0 {
+				rest()
+			}
 		case o := <-items:
 			began := time.Now()
 			m.count(ctx, o)
 			owed += restParts * time.Since(began)
+			if len(items) == 0 {
+				owed = max(owed, restLeast)
+			}
+			if owed >= restLeast {
+				rest()
+			}
 		}
 	}
 }
@@ -165,20 +178,39 @@ func (m *Monitor) drain() {
 	}
 }
 
-// count counts an item.
+// count counts an item, with what waits behind it.
 func (m *Monitor) count(ctx context.Context, o *item) {
-	defer m.queue.free(o)
-	o.version = book.Known(o.version)
-	m.mu.Lock()
-	w := m.of(o)
-	if w == nil {
-		m.mu.Unlock()
-		return
+	m.taken = append(m.taken[:0], o)
+	for size := o.size; size < together; {
+		select {
+		case o = <-m.queue.items:
+			m.taken = append(m.taken, o)
+			size += o.size
+			continue
+		default:
+		}
+		break
 	}
-	w.see(o, w.groupOf(o.who))
-	ready := w.learn != nil && w.learn.ready(o.at, m.cfg.Window)
+	var ready []*watched
+	m.mu.Lock()
+	for _, o := range m.taken {
+		o.version = book.Known(o.version)
+		w := m.of(o)
+		w.see(o, w.groupOf(o.who))
+	}
+	for _, o := range m.taken {
+		w := m.models[o.model]
+		w.count()
+		if w.learn != nil && w.learn.ready(w.last, m.cfg.Window) && !slices.Contains(ready, w) {
+			ready = append(ready, w)
+		}
+	}
 	m.mu.Unlock()
-	if ready {
+	for _, o := range m.taken {
+		m.queue.free(o)
+	}
+	clear(m.taken)
+	for _, w := range ready {
 		m.learnt(ctx, w)
 	}
 }
@@ -267,7 +299,7 @@ func (w *watched) based(b *drift.Baseline) (*based, error) {
 	if !slices.ContainsFunc(held, func(r ruler) bool { return r.Base != nil }) {
 		return nil, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("the baseline names no feature of %s", w.model), Hint: "features are named as pavise drift show lists them"}
 	}
-	return &based{Baseline: b, Digest: b.Digest(), held: held, votes: make([]votes, len(held))}, nil
+	return &based{Baseline: b, Digest: b.Digest(), held: held, votes: make([]drift.Votes, len(held))}, nil
 }
 
 // install has a version be held to a baseline, and keeps that in one transaction with mark. Anew

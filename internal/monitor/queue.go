@@ -14,13 +14,13 @@ import (
 
 // The bounds of what waits to be counted.
 const (
-	waiting     = 256      // exchanges; more are dropped, and counted
-	oneElements = 16 << 10 // numbers of one: of a longer one some rows are taken
-	allElements = 1 << 20  // numbers of all that wait: 8 MiB
-	oneText     = 256      // bytes of a text: a longer one is told by its beginning
-	allText     = 64 << 10 // bytes of the texts of one exchange
-	keptRoom    = 4 << 10  // numbers for which room is kept afterwards
-	mostModels  = 64       // that are watched
+	waiting     = 4096      // exchanges; more are dropped, and counted
+	oneElements = 16 << 10  // numbers of one: of a longer one some rows are taken
+	allElements = 1 << 20   // numbers of all that wait, and eights of bytes of texts: 8 MiB
+	oneText     = 256       // bytes of a text: a longer one is told by its beginning
+	allText     = 256 << 10 // bytes of the texts of one exchange
+	smallRoom   = 1 << 9    // numbers, or eights of bytes, of an exchange that is small: rooms of long ones are kept apart
+	mostModels  = 64        // that are watched
 )
 
 // An Exchange is one that was answered, as the gateway lends it until Hear returns.
@@ -45,12 +45,14 @@ type item struct {
 	rows       int
 	numbers    []float64 // row after row
 	texts      []byte
-	ends       []int32 // of each text in texts; the same as the one before: it was nothing
-	size       int64
+	ends       []int32 // of each text in texts, port by port, and row by row in each; the same as the one before: it was nothing
+	size       int64   // what its room counts for
+	pool       *sync.Pool
 }
 
-// text returns a text, nil for none.
-func (o *item) text(i int) []byte {
+// text returns what a row has in an element of a port of texts; nil: nothing.
+func (o *item) text(p *port, row, element int) []byte {
+	i := p.at*o.rows + row*p.width + element
 	from := int32(0)
 	if i > 0 {
 		from = o.ends[i-1]
@@ -65,7 +67,7 @@ func (o *item) text(i int) []byte {
 type queue struct {
 	items chan *item
 	held  atomic.Int64 // numbers that wait
-	spare sync.Pool    // of *item
+	spare [2]sync.Pool // of *item: small ones, and others
 	seed  func(model pavise.Name, port string) [32]byte
 
 	mu    sync.RWMutex
@@ -82,7 +84,11 @@ type seat struct {
 }
 
 func newQueue(seed func(pavise.Name, string) [32]byte) *queue {
-	return &queue{items: make(chan *item, waiting), spare: sync.Pool{New: func() any { return new(item) }}, seed: seed, seats: map[pavise.Name]*seat{}}
+	q := &queue{items: make(chan *item, waiting), seed: seed, seats: map[pavise.Name]*seat{}}
+	for i := range q.spare {
+		q.spare[i].New = func() any { return new(item) }
+	}
+	return q
 }
 
 // Hear takes a copy of an answered exchange, if there is room. It never waits: the caller gets
@@ -98,9 +104,8 @@ func (m *Monitor) Hear(e Exchange) {
 		return
 	}
 	rows := e.Asked.Rows()
-	per := max(s.layout.numbers+s.layout.texts, 1)
-	from, to := someRows(rows, per)
-	size := int64(per * (to - from))
+	from, to := s.layout.someRows(rows)
+	size := int64(s.layout.most() * (to - from))
 	if to == from || len(q.items) == cap(q.items) {
 		s.missed.Add(1)
 		return
@@ -110,9 +115,15 @@ func (m *Monitor) Hear(e Exchange) {
 		s.missed.Add(1)
 		return
 	}
-	o := q.spare.Get().(*item)
-	*o = item{at: e.At, who: e.Who, model: e.Model, version: e.Version, by: e.By, layout: s.layout, rows: to - from, size: size, numbers: o.numbers[:0], texts: o.texts[:0], ends: o.ends[:0]}
+	pool := &q.spare[0]
+	if size > smallRoom {
+		pool = &q.spare[1]
+	}
+	o := pool.Get().(*item)
+	*o = item{pool: pool, at: e.At, who: e.Who, model: e.Model, version: e.Version, by: e.By, layout: s.layout, rows: to - from, size: size, numbers: o.numbers[:0], texts: o.texts[:0], ends: o.ends[:0]}
 	o.copy(&e, rows, from)
+	o.size = int64(cap(o.numbers) + cap(o.ends)/2 + cap(o.texts)/8)
+	q.held.Add(o.size - size)
 	select {
 	case q.items <- o:
 		s.heard.Add(1)
@@ -122,10 +133,19 @@ func (m *Monitor) Hear(e Exchange) {
 	}
 }
 
+// bytes is how many bytes of each text of a row are taken.
+func (l *layout) bytes() int { return min(oneText, allText/max(l.texts, 1)) }
+
+// most is how much a row takes at most.
+func (l *layout) most() int { return l.numbers + l.texts*(1+l.bytes()/8) }
+
 // someRows picks the rows that are taken: all, or as many as there is room for, from a place
 // that nobody can know.
-func someRows(rows, per int) (from, to int) {
-	most := oneElements / per
+func (l *layout) someRows(rows int) (from, to int) {
+	most := oneElements / max(l.numbers+l.texts, 1)
+	if l.texts > 0 {
+		most = min(most, allText/(l.texts*l.bytes()))
+	}
 	if rows <= most {
 		return 0, rows
 	}
@@ -181,9 +201,7 @@ func (q *queue) leave(model pavise.Name) {
 // free gives back the room of an item.
 func (q *queue) free(o *item) {
 	q.held.Add(-o.size)
-	if cap(o.numbers) <= keptRoom && cap(o.texts) <= 8*keptRoom {
-		q.spare.Put(o)
-	}
+	o.pool.Put(o)
 }
 
 // copy takes the rows over. What is not as the signature says is nothing.
@@ -192,24 +210,14 @@ func (o *item) copy(e *Exchange, rows, from int) {
 	o.numbers = slices.Grow(o.numbers, o.rows*l.numbers)[:o.rows*l.numbers]
 	for i := range l.ports {
 		p := &l.ports[i]
-		if p.text {
-			continue
-		}
 		list := e.Asked.Inputs
 		if p.output {
 			list = e.Said.Outputs
 		}
-		p.numbers(o.numbers, l.numbers, find(list, p, rows), from, o.rows)
-	}
-	for row := 0; row < o.rows && l.texts > 0; row++ { // of all ports, as they stand in a row
-		for i := range l.ports {
-			if p := &l.ports[i]; p.text {
-				list := e.Asked.Inputs
-				if p.output {
-					list = e.Said.Outputs
-				}
-				o.words(find(list, p, rows), (from+row)*p.width, p.width)
-			}
+		if t := find(list, p, rows); p.text {
+			o.words(t, from*p.width, o.rows*p.width)
+		} else {
+			p.numbers(o.numbers, l.numbers, t, from, o.rows)
 		}
 	}
 }
@@ -260,11 +268,13 @@ func fill[T int64 | uint64](dst []float64, from []T) {
 
 // words copies texts.
 func (o *item) words(t *tensor.Tensor, at, n int) {
+	texts, ends, most := o.texts, slices.Grow(o.ends, n), o.layout.bytes()
 	for i := range n {
 		if t != nil {
 			text := t.Data.Bytes[at+i]
-			o.texts = append(o.texts, text[:min(len(text), oneText, max(allText-len(o.texts), 0))]...)
+			texts = append(texts, text[:min(len(text), most)]...)
 		}
-		o.ends = append(o.ends, int32(len(o.texts)))
+		ends = append(ends, int32(len(texts)))
 	}
+	o.texts, o.ends = texts, ends
 }

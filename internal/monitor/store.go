@@ -40,11 +40,11 @@ var steps = []string{
 // A stored is what the store has of a model.
 type stored struct {
 	kept
-	Basis string     `json:"basis"` // digest of the features and baselines that counts and votes are of
-	Ended int        `json:"ended"` // windows
-	Last  time.Time  `json:"last"`
-	Votes [2][]votes `json:"votes"`
-	Past  []Window   `json:"past"`
+	Basis string           `json:"basis"` // digest of the features and baselines that counts and votes are of
+	Ended int              `json:"ended"` // windows
+	Last  time.Time        `json:"last"`
+	Votes [2][]drift.Votes `json:"votes"`
+	Past  []Window         `json:"past"`
 
 	counts []byte
 }
@@ -85,7 +85,7 @@ func (m *Monitor) loaded(model pavise.Name) *watched {
 // features, and baselines that name some of them.
 func (w *watched) fit(l *layout) error {
 	was, keep, ended := w.store, w.kept, w.ended
-	w.layout, w.store = l, nil
+	w.layout, w.store, w.batch = l, nil, newBatch(l)
 	for _, b := range w.bases {
 		if b == nil {
 			continue
@@ -100,15 +100,13 @@ func (w *watched) fit(l *layout) error {
 	if was == nil || was.Basis != w.basis() {
 		return nil
 	}
+	if err := w.decode(was.counts); err != nil {
+		w.empty() // windows that are lost are begun anew
+	}
 	w.kept, w.ended = keep, ended
 	for i, b := range w.bases {
 		if b != nil && len(was.Votes[i]) == len(b.votes) {
 			copy(b.votes, was.Votes[i])
-		}
-	}
-	if err := w.decode(was.counts); err != nil {
-		for s := range w.windows { // a window that is lost is begun anew
-			w.windows[s] = &span{}
 		}
 	}
 	return nil
@@ -128,22 +126,14 @@ func (w *watched) basis() string {
 	return hex.EncodeToString(h.Sum(nil)[:16])
 }
 
-// encode spells the counts of all windows: of each the rows, and feature by feature what is
-// nothing, what is odd, and the bins.
+// encode spells the counts of all windows: of each the rows, and the features'.
 func (w *watched) encode() (b []byte) {
-	put := func(h *drift.Histogram) {
-		b = binary.AppendUvarint(binary.AppendUvarint(b, uint64(h.Nulls)), uint64(h.Odd))
-		for _, n := range h.Bins {
-			b = binary.AppendUvarint(b, uint64(n))
-		}
-	}
 	for s := range w.windows {
 		b = binary.AppendUvarint(b, uint64(w.windows[s].all()))
 		for i := range w.layout.titles {
-			h := w.windows[s].total(i, 0)
-			put(&h)
+			b = w.windows[s].Append(b, i)
 			if origin := w.bases[first]; origin != nil {
-				put(&origin.walk[s][i])
+				b = origin.walk[s].Append(b, i)
 			}
 		}
 	}
@@ -154,35 +144,23 @@ var errCounts = errors.New("the counts are cut, or of other features")
 
 // decode reads the counts again, as of nobody knows which callers.
 func (w *watched) decode(b []byte) error {
-	bad := false
-	next := func() uint32 {
-		v, n := binary.Uvarint(b)
-		if n <= 0 || v > 1<<32-1 {
-			bad = true
-			return 0
-		}
-		b = b[n:]
-		return uint32(v)
-	}
-	get := func(h *drift.Histogram) {
-		h.Nulls, h.Odd = next(), next()
-		for i := range h.Bins {
-			h.Bins[i] = next()
-		}
-	}
 	for s := range w.windows {
-		w.windows[s].rows[rest] = int(next())
-		into := w.windows[s].of(rest, len(w.layout.titles))
-		for i := range into {
-			if get(&into[i]); w.bases[first] != nil {
-				get(&w.bases[first].walk[s][i])
+		rows, n := binary.Uvarint(b)
+		if n <= 0 || rows > 1<<48 {
+			return errCounts
+		}
+		b, w.windows[s].rows[rest] = b[n:], int(rows)
+		for i := range w.layout.titles {
+			ok := false
+			if b, ok = w.windows[s].Read(b, i, rest); ok && w.bases[first] != nil {
+				b, ok = w.bases[first].walk[s].Read(b, i, 0)
 			}
-			if bad {
+			if !ok {
 				return errCounts
 			}
 		}
 	}
-	if bad || len(b) > 0 {
+	if len(b) > 0 {
 		return errCounts
 	}
 	return nil

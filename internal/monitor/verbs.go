@@ -242,7 +242,7 @@ func (m *Monitor) Dismiss(ctx context.Context, who pavise.Principal, say Said) (
 	return m.person(ctx, entry, who, say, func(w *watched) {
 		for i := range w.layout.titles {
 			for _, b := range w.bases {
-				if b != nil && most(b.votes[i].Moved) > 0 && !slices.Contains(w.Quiet, w.layout.key(i)) {
+				if b != nil && drift.MostVotes(b.votes[i].Moved) > 0 && !slices.Contains(w.Quiet, w.layout.key(i)) {
 					w.Quiet = append(w.Quiet, w.layout.key(i))
 				}
 			}

@@ -115,7 +115,7 @@ func TestBaselineFromAFile(t *testing.T) {
 		}
 		for _, f := range shown.Features {
 			for _, m := range f.Windows {
-				if f.Name == "a" && m.Length == "5m" && (m.Agree >= confirm) != m.First {
+				if f.Name == "a" && m.Length == "5m" && (m.Agree >= 3) != m.First {
 					t.Errorf("rows that are as the file says: %+v", m)
 				}
 			}

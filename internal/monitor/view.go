@@ -142,12 +142,12 @@ func (m *Monitor) shown(w *watched) Shown {
 					f.Windows = append(f.Windows, Measure{m.length(scale), bits.OnesCount8(b.votes[i].Moved[scale]), base == first, o})
 				}
 			}
-			f.Moved = f.Moved || b.votes[i].confirmed() >= 0
+			f.Moved = f.Moved || b.votes[i].Confirmed() >= 0
 		}
 		if b := w.bases[now]; b != nil && b.held[i].Base != nil {
 			f.Kind = b.held[i].kind
-			is := w.windows[long].total(i, 0)
-			is.Add(new(w.windows[short].total(i, 0)))
+			is := w.windows[long].Total(i, 0)
+			is.Add(new(w.windows[short].Total(i, 0)))
 			f.Labels, f.Was, f.Is = b.held[i].Picture(b.held[i].bins, &is)
 		}
 		s.Features = append(s.Features, f)

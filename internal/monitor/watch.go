@@ -32,7 +32,7 @@ type watched struct {
 	seed    maphash.Seed        // of the hash by which later ones fall into groups
 	sample  *sample
 	tally   tally
-	scratch scratch
+	batch   *batch // what came and is not counted yet; empty whenever mu is not held
 
 	by    map[string]int // rows in the window of each model of several; nil: of none
 	began time.Time      // of the window
@@ -53,8 +53,8 @@ type based struct {
 	*drift.Baseline
 	Digest string
 	held   []ruler
-	votes  []votes
-	walk   *[scales][]drift.Histogram // of the first baseline: counted by its own bins
+	votes  []drift.Votes
+	walk   *[scales]*drift.Counts // of the first baseline: counted by its own bins, of nobody knows whom
 }
 
 // A movement is what a window said of a feature, by scale.
@@ -102,54 +102,71 @@ func (h *heavy) leads() (who pavise.Name, ok bool) {
 	return h.who, h.rows > 0 && 10*h.own >= 9*h.rows
 }
 
-// tally counts an item's rows by the bins of the baselines.
+// tally counts rows by the bins of the baselines, in counts whose groups are open.
 type tally struct {
 	held  []ruler
-	into  []drift.Histogram
+	into  *drift.Counts
 	first []ruler
-	walk  []drift.Histogram
+	walk  *drift.Counts
 }
 
 // numbers implements sink.
-func (t *tally) numbers(f int, values []float64) {
-	t.held[f].count(&t.into[f], values)
-	if t.walk != nil {
-		t.first[f].count(&t.walk[f], values)
+func (t *tally) numbers(b *batch, f int, values []float64) {
+	places := b.places[:len(values)]
+	if by := t.held[f].Numbers; by != nil {
+		by.Places(places, values)
+		t.into.Count(f, b.groups[:], places)
+	}
+	if t.walk != nil && t.first[f].Numbers != nil {
+		t.first[f].Numbers.Places(places, values)
+		t.walk.Count(f, b.nobody[:], places)
 	}
 }
 
-// text implements sink.
-func (t *tally) text(f int, v []byte) {
-	t.held[f].text(&t.into[f], v)
-	if t.walk != nil {
-		t.first[f].text(&t.walk[f], v)
+// texts implements sink.
+func (t *tally) texts(b *batch, f int, p *port, element int) {
+	if by := t.held[f].Categories; by != nil {
+		t.into.Count(f, b.groups[:], b.textPlaces(by, p, element))
 	}
+	if t.walk != nil && t.first[f].Categories != nil {
+		t.walk.Count(f, b.nobody[:], b.textPlaces(t.first[f].Categories, p, element))
+	}
+}
+
+// textPlaces are where what the rows have in an element of a port lies among categories.
+func (b *batch) textPlaces(by *drift.Categories, p *port, element int) []uint8 {
+	for row := range b.n {
+		b.places[row] = drift.Nothing
+		if v := b.text(row, p, element); v != nil {
+			b.places[row] = by.Place(v)
+		}
+	}
+	return b.places[:b.n]
 }
 
 // newWatched begins to watch a model.
 func newWatched(model pavise.Name, l *layout, at time.Time) *watched {
 	w := &watched{model: model, layout: l, seed: maphash.MakeSeed(), began: at, last: at}
+	w.batch = newBatch(l)
 	w.empty()
 	return w
 }
 
 // empty begins all windows anew, and forgets how earlier ones voted.
 func (w *watched) empty() {
-	for s := range w.windows {
-		w.windows[s] = &span{}
-	}
+	w.begin()
 	w.ended, w.Since, w.At, w.Before = 0, [scales]int{}, [scales]int{}, false
 	w.sample = &sample{}
 	for i, b := range w.bases {
-		w.moved[i] = make([]movement, len(w.layout.titles))
-		if b == nil {
+		if w.moved[i] = nil; b == nil {
 			continue
 		}
-		b.votes = make([]votes, len(w.layout.titles))
+		w.moved[i] = make([]movement, len(w.layout.titles))
+		b.votes = make([]drift.Votes, len(w.layout.titles))
 		if i == first {
-			b.walk = new([scales][]drift.Histogram)
+			b.walk = new([scales]*drift.Counts)
 			for s := range b.walk {
-				b.walk[s] = make([]drift.Histogram, len(w.layout.titles))
+				b.walk[s] = w.layout.newWalk()
 			}
 		}
 	}
@@ -162,27 +179,57 @@ func (w *watched) hold(b, origin *based) {
 	w.empty()
 }
 
-// see counts an item. The group is that of its caller.
+// begin begins all windows anew.
+func (w *watched) begin() {
+	for s := range w.windows {
+		w.windows[s] = w.layout.newSpan()
+	}
+}
+
+// newWalk makes room for counts by the first baseline.
+func (l *layout) newWalk() *drift.Counts {
+	c := drift.NewCounts(len(l.titles))
+	c.Open(0)
+	return c
+}
+
+// see takes an item in, which stays as it is until it is counted. The group is that of its caller.
 func (w *watched) see(o *item, group int) {
 	w.last = o.at
 	w.turn(o)
-	if w.learn != nil {
-		w.learn.see(o, &w.scratch)
+	if w.bases[now] != nil {
+		s := w.windows[short]
+		s.rows[group] += o.rows
+		w.share(o)
+		w.heavy[group].see(o.who, o.rows)
+		w.sample.see(o)
 	}
-	b := w.bases[now]
-	if b == nil {
+	for from := 0; from < o.rows; {
+		if from += w.batch.take(o, from, uint8(group)); w.batch.n == chunk {
+			w.count()
+		}
+	}
+}
+
+// count counts what was seen.
+func (w *watched) count() {
+	if w.batch.n == 0 {
 		return
 	}
-	s := w.windows[short]
-	w.tally = tally{held: b.held, into: s.of(group, len(w.layout.titles))}
-	if origin := w.bases[first]; origin != nil {
-		w.tally.first, w.tally.walk = origin.held, origin.walk[short]
+	if w.learn != nil {
+		w.learn.see(w.batch)
 	}
-	w.layout.each(o, &w.tally, &w.scratch)
-	s.rows[group] += o.rows
-	w.share(o)
-	w.heavy[group].see(o.who, o.rows)
-	w.sample.see(o)
+	if b := w.bases[now]; b != nil {
+		w.tally = tally{held: b.held, into: w.windows[short].Counts}
+		for _, group := range w.batch.groups[:w.batch.n] {
+			w.tally.into.Open(group)
+		}
+		if origin := w.bases[first]; origin != nil {
+			w.tally.first, w.tally.walk = origin.held, origin.walk[short]
+		}
+		w.batch.tell(&w.tally)
+	}
+	w.batch.empty()
 }
 
 // mostBy is how many models are told apart that share the calls of a window.
@@ -213,21 +260,20 @@ func (w *watched) turn(o *item) {
 	case o.version == w.Former && o.at.Sub(w.Switched) < settle && o.at.Sub(w.Switched) >= 0 && w.Switched.After(w.Back):
 		return // it was asked before the switch, and answered afterwards
 	}
+	w.count() // what the version before answered
 	w.Former, w.Version, w.Switched = w.Version, o.version, o.at.UTC()
 	w.Before = false
 	if b := w.bases[now]; b != nil {
 		for i := range b.votes {
 			v := &b.votes[i]
 			if !w.layout.titles[i].side.Asked() {
-				w.Before = w.Before || most(v.Moved) > 0
-				*v = votes{} // of another model
+				w.Before = w.Before || drift.MostVotes(v.Moved) > 0
+				*v = drift.Votes{} // of another model
 			}
 		}
 	}
 	w.Since, w.At, w.Quiet = [scales]int{}, [scales]int{}, nil
-	for s := range w.windows { // no window is of two versions; inputs are the same, and lose one
-		w.windows[s] = &span{}
-	}
+	w.begin() // no window is of two versions; inputs are the same, and lose one
 	w.sample, w.heavy, w.by = &sample{}, [parties]heavy{}, nil
 	if w.learn != nil { // a baseline is of one version
 		again := newLearning(w.layout, w.learn.want)
@@ -288,15 +334,13 @@ func (w *watched) groupOf(who pavise.Name) int {
 
 // end ends a window. It returns what is to be thought of the model from what all windows say.
 func (w *watched) end(at time.Time, withstand int) evidence {
+	w.count()
 	w.began = at
 	w.ended++
-	n := len(w.layout.titles)
 	for s := middle; s < scales; s++ {
-		w.windows[s].add(w.windows[short], n, s >= grouped)
+		w.windows[s].add(w.windows[short], s >= grouped)
 		if origin := w.bases[first]; origin != nil {
-			for i := range origin.walk[s] {
-				origin.walk[s][i].Add(&origin.walk[short][i])
-			}
+			origin.walk[s].Add(origin.walk[short])
 		}
 	}
 	var e evidence
@@ -310,9 +354,9 @@ func (w *watched) end(at time.Time, withstand int) evidence {
 	w.remember(at, rows)
 	for s, spans := range drift.Scales {
 		if w.ended%spans == 0 {
-			w.windows[s] = &span{}
+			w.windows[s] = w.layout.newSpan()
 			if origin := w.bases[first]; origin != nil {
-				clear(origin.walk[s])
+				origin.walk[s] = w.layout.newWalk()
 			}
 		}
 	}
@@ -340,15 +384,15 @@ func (w *watched) judge(scale int, e *evidence) {
 			if r.Base == nil {
 				continue
 			}
-			h := w.windows[scale].total(i, 0)
 			if base == first {
-				h = b.walk[scale][i]
+				outcomes[i] = r.hold(b.walk[scale].Total(i, 0))
+			} else {
+				outcomes[i] = r.hold(w.windows[scale].Total(i, 0))
 			}
-			outcomes[i] = drift.Hold(r.kind, r.bins, r.Base, &h)
 		}
 		drift.Judge(outcomes)
 		for i := range outcomes {
-			b.votes[i].take(scale, &outcomes[i])
+			b.votes[i].Take(scale, &outcomes[i])
 			w.moved[base][i][scale] = outcomes[i]
 			if outcomes[i].Moved() {
 				e.suspected = append(e.suspected, i)
@@ -373,10 +417,10 @@ func (w *watched) conclude(e *evidence, withstand int) {
 	e.blind = w.blind(b)
 	for i := range b.votes {
 		v := &b.votes[i]
-		scale := v.confirmed()
+		scale := v.Confirmed()
 		asked := w.layout.titles[i].side.Asked()
 		if asked {
-			e.lean = e.lean || most(v.Lean) >= 2
+			e.lean = e.lean || drift.MostVotes(v.Lean) >= 2
 		}
 		if scale < 0 || slices.Contains(w.Quiet, w.layout.key(i)) {
 			continue
@@ -389,7 +433,7 @@ func (w *watched) conclude(e *evidence, withstand int) {
 	}
 	if origin := w.bases[first]; origin != nil {
 		for i := range origin.votes {
-			if origin.votes[i].confirmed() >= 0 && b.votes[i].confirmed() < 0 && !slices.Contains(w.Quiet, w.layout.key(i)) {
+			if origin.votes[i].Confirmed() >= 0 && b.votes[i].Confirmed() < 0 && !slices.Contains(w.Quiet, w.layout.key(i)) {
 				e.walked = append(e.walked, i)
 			}
 		}
@@ -459,7 +503,7 @@ func (w *watched) hush() {
 			if v := &b.votes[at].Moved; v[short] > 0 || (v[middle]|v[long])&1 > 0 {
 				return false
 			}
-			b.votes[at] = votes{}
+			b.votes[at] = drift.Votes{}
 		}
 		return true
 	})

@@ -1,0 +1,143 @@
+package drift
+
+import (
+	"encoding/binary"
+	"math/rand/v2"
+	"slices"
+)
+
+// Categories are the texts that a baseline's column held.
+type Categories struct {
+	Names []string // those with a bin of their own, most frequent first
+	Open  bool     // the baseline had so many different ones that a new one is no news
+	salt  uint64
+	table [512]uint8  // one more than the bin of a name, at the slot of its hash or behind
+	seen  [128]uint64 // a Bloom filter of those without
+}
+
+// The bins of Categories behind those of Names.
+const (
+	maxNames = MaxBins - 2
+	restBin  = MaxBins - 2 // seen, and rare
+	newBin   = MaxBins - 1 // never seen
+	maxRare  = 512         // of which the filter takes one in ten thousand for another
+	maxName  = 64          // bytes of a name with a bin
+)
+
+// NewCategories makes bins for what a baseline held, with how often. Whole says that these are
+// all that it held.
+func NewCategories(counts map[string]int, whole bool) *Categories {
+	names := make([]string, 0, len(counts))
+	for name := range counts {
+		names = append(names, name)
+	}
+	slices.SortFunc(names, func(a, b string) int {
+		if counts[a] != counts[b] {
+			return counts[b] - counts[a]
+		}
+		if a < b {
+			return -1
+		}
+		return 1
+	})
+	c := &Categories{}
+	rare := 0
+	for _, name := range names {
+		if len(c.Names) < maxNames && len(name) <= maxName {
+			c.Names = append(c.Names, name)
+			continue
+		}
+		rare++
+		a, b := spots([]byte(name))
+		for range 4 {
+			c.seen[a>>6&127] |= 1 << (a & 63)
+			a += b
+		}
+	}
+	c.Open = !whole || rare > maxRare
+	c.lay()
+	return c
+}
+
+// spots are two hashes (FNV-1a, and it mixed once more).
+func spots(b []byte) (one, two uint64) {
+	one = 14695981039346656037
+	for _, c := range b {
+		one = (one ^ uint64(c)) * 1099511628211
+	}
+	two = one ^ one>>29
+	two *= 0xbf58476d1ce4e5b9
+	return one ^ one>>32, two>>17 | 1
+}
+
+// Count counts a text.
+func (c *Categories) Count(h *Histogram, text []byte) { h.Bins[c.Place(text)]++ }
+
+// Place is the bin of a text.
+func (c *Categories) Place(text []byte) uint8 {
+	if len(text) <= maxName {
+		if bin, ok := c.find(text); ok {
+			return bin
+		}
+	}
+	bin := uint8(restBin)
+	if a, b := spots(text); !c.Open {
+		for range 4 {
+			if c.seen[a>>6&127]>>(a&63)&1 == 0 {
+				bin = newBin
+			}
+			a += b
+		}
+	}
+	return bin
+}
+
+// slot is where a text is looked for. Whoever does not know the salt can choose no texts that
+// are looked for in one place (Dietzfelbinger and others, A reliable randomized algorithm for
+// the closest-pair problem, 1997: the highest bits of a product with an odd number).
+func (c *Categories) slot(text []byte) int {
+	n := len(text)
+	h := uint64(n)
+	switch {
+	case n >= 8:
+		for at := 8; at < n; at += 8 {
+			h = (h ^ binary.LittleEndian.Uint64(text[at-8:])) * c.salt
+			h ^= h >> 32
+		}
+		h ^= binary.LittleEndian.Uint64(text[n-8:])
+	case n >= 4:
+		h ^= uint64(binary.LittleEndian.Uint32(text))<<32 | uint64(binary.LittleEndian.Uint32(text[n-4:]))
+	case n > 0:
+		h ^= uint64(text[0])<<8 | uint64(text[n/2])<<16 | uint64(text[n-1])<<24
+	}
+	return int(h * c.salt >> 55)
+}
+
+// find returns the bin of a name that has one.
+func (c *Categories) find(text []byte) (bin uint8, ok bool) {
+	for at := c.slot(text); c.table[at&511] != 0; at++ {
+		if bin = c.table[at&511] - 1; c.Names[bin] == string(text) {
+			return bin, true
+		}
+	}
+	return 0, false
+}
+
+// lay lays the table. It looks for a salt by which no two names are looked for in one place, of
+// which there is one in seventy where names are many; without one some are found a step behind.
+func (c *Categories) lay() {
+	for range 1000 {
+		c.salt, c.table = rand.Uint64()|1, [len(c.table)]uint8{}
+		alone := true
+		for bin, name := range c.Names {
+			at := c.slot([]byte(name))
+			for ; c.table[at&511] != 0; at++ {
+				alone = false
+			}
+			c.table[at&511] = uint8(bin + 1)
+		}
+		if alone {
+			return
+		}
+	}
+}
