@@ -194,12 +194,12 @@ func TestManyEmptyRows(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s := &sealer{place: p, format: formatOf, workers: 2, meter: &progress.Meter{}, room: room, verify: true}
+		s := &sealer{place: p, format: formatOf, workers: 2, meter: &progress.Meter{}, room: room, verify: true, spill: openRoom}
 		var sections []rowseal.Section
 		if err := s.all(t.Context(), entries, out, 0, func(made rowseal.Section) error { sections = append(sections, made); return nil }); err != nil {
 			t.Fatal(err)
 		}
-		m, err := rowseal.NewManifest(t.Context(), sections, 2)
+		m, err := rowseal.NewManifest(t.Context(), sections, 2, openRoom)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -251,12 +251,12 @@ func TestWorkersDoNotMatter(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s := &sealer{place: p, format: formatOf, workers: workers, meter: &progress.Meter{}}
+		s := &sealer{place: p, format: formatOf, workers: workers, meter: &progress.Meter{}, spill: openRoom}
 		var sections []rowseal.Section
 		if err := s.all(t.Context(), entries, room, 0, func(made rowseal.Section) error { sections = append(sections, made); return nil }); err != nil {
 			t.Fatal(err)
 		}
-		m, err := rowseal.NewManifest(t.Context(), sections, workers)
+		m, err := rowseal.NewManifest(t.Context(), sections, workers, openRoom)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -642,7 +642,7 @@ func TestChangingFilesAreNotSealed(t *testing.T) {
 		}
 		time.Sleep(10 * time.Millisecond) // clocks of file systems are coarse
 		room, _ := os.Create(out + ".room")
-		s := &sealer{place: p, format: formatOf, workers: 2, meter: &progress.Meter{Say: func(string) { change() }, Total: 9 << 20}}
+		s := &sealer{place: p, format: formatOf, workers: 2, meter: &progress.Meter{Say: func(string) { change() }, Total: 9 << 20}, spill: openRoom}
 		err = s.all(t.Context(), entries, room, 0, func(rowseal.Section) error { return nil })
 		if err == nil {
 			err = p.unchanged(t.Context(), entries)
@@ -684,7 +684,7 @@ func TestResume(t *testing.T) {
 		}
 		p, _ := openPlace(t.Context(), dir, "")
 		entries, _ := p.entries(ctx)
-		s := &sealer{place: p, format: formatOf, workers: 2, meter: &progress.Meter{}}
+		s := &sealer{place: p, format: formatOf, workers: 2, meter: &progress.Meter{}, spill: openRoom}
 		if _, err := job.resume(ctx, s, entries); err != nil {
 			t.Fatal(err)
 		}

@@ -120,7 +120,7 @@ func TestOurDiskIsFull(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s := &sealer{place: p, format: formatOf, workers: 2, meter: &progress.Meter{}}
+		s := &sealer{place: p, format: formatOf, workers: 2, meter: &progress.Meter{}, spill: openRoom}
 		err = s.all(t.Context(), entries, full, 0, func(rowseal.Section) error { return nil })
 		if pavise.KindOf(err) != pavise.Unavailable || !strings.Contains(message(err), "write /dev/full: no space left on device") {
 			t.Errorf("%s of %d bytes: %v", name, len(text), err)

@@ -246,6 +246,7 @@ func (c *chunk) hashBlocks() {
 // A Sink is where the digests of a file go, and how they are made.
 type Sink struct {
 	Out     io.Writer
+	Blocks  io.Writer   // where its blocks of rows go, which stand behind all digests; by Text alone
 	Workers int         // how many hash beside each other
 	Read    func(n int) // is told how many bytes were read; by several goroutines
 }
@@ -280,13 +281,15 @@ func (s Sink) Text(ctx context.Context, in io.Reader, cut Cut) (rows *Rows, size
 		k.width = -1
 	}
 	r := &chunker{in: in, cut: k, read: s.Read}
-	rows = NewRows()
+	rows = NewRows(s.Blocks)
 	err = pump(ctx, s.Workers, r.next, (*chunk).hash, func(c *chunk) error {
 		if fault, ok := c.err.(*RowFault); ok {
 			fault.Row += rows.rows
 			return fault
 		}
-		rows.add(c.digests, c.ends)
+		if err := rows.add(c.digests, c.ends); err != nil {
+			return err
+		}
 		_, err := s.Out.Write(c.digests)
 		return err
 	})

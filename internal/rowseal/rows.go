@@ -347,16 +347,17 @@ func (r *chunker) begin(head []byte) (skip int, err error) {
 	return skip, nil
 }
 
-// Rows takes the digests of rows in order and keeps those of blocks. Blocks end where
-// a row's digest says so, one in 256, so that a row put in or taken out moves no block but
-// its own.
+// Rows takes the digests of rows in order and makes the blocks of them, each of which goes out
+// as soon as it is whole: a file may have any number. Blocks end where a row's digest says so, one
+// in 256, so that a row put in or taken out moves no block but its own.
 type Rows struct {
 	bom    bool // the file begins with a byte order mark
 	rows   uint64
-	blocks []block
 	open   block
 	begun  bool // the open block's bytes have come to the hasher
-	hasher blockHasher
+	hasher hasher
+	file   hasher                  // of the digests of the blocks
+	out    func(done *block) error // is handed each block, which is good until it returns
 }
 
 // A block is some rows, one behind the other.
@@ -369,25 +370,41 @@ type block struct {
 // maxBlock bounds the rows of a block, where no digest ends it.
 const maxBlock = 4096
 
-// A blockHasher hashes what it is told and begins anew.
-type blockHasher interface {
+// A hasher hashes what it is told and begins anew.
+type hasher interface {
 	io.Writer
 	Sum(b []byte) []byte
 	Reset()
 }
 
-// NewRows returns those of a file whose rows are to come.
-func NewRows() *Rows { return &Rows{hasher: sha256.New()} }
+// NewRows returns those of a file whose rows are to come. Its blocks go out as an index has them.
+func NewRows(out io.Writer) *Rows {
+	var room []byte
+	return newRows(func(done *block) error {
+		room = done.append(room[:0])
+		_, err := out.Write(room)
+		return err
+	})
+}
 
-// Add takes the digests of more rows, which have no line ends.
-func (t *Rows) Add(digests []byte) {
-	if n := len(digests) / sha256.Size; n > 0 {
-		t.add(digests, []run{{uint32(n), endNone}})
+// newRows is NewRows for who wants the blocks themselves.
+func newRows(out func(done *block) error) *Rows {
+	t := &Rows{hasher: sha256.New(), file: sha256.New(), out: out}
+	t.file.Write([]byte{tagFile})
+	return t
+}
+
+// Add takes the digests of more rows, which have no line ends. Its error is of writing a block.
+func (t *Rows) Add(digests []byte) error {
+	n := len(digests) / sha256.Size
+	if n == 0 {
+		return nil
 	}
+	return t.add(digests, []run{{uint32(n), endNone}})
 }
 
 // add takes the digests of more rows, and how these end.
-func (t *Rows) add(digests []byte, ends []run) {
+func (t *Rows) add(digests []byte, ends []run) error {
 	from := 0
 	left := uint32(0) // of the run that ends began with
 	for at := 0; at < len(digests); at += sha256.Size {
@@ -401,12 +418,15 @@ func (t *Rows) add(digests []byte, ends []run) {
 		t.open.rows++
 		if digests[at+sha256.Size-1] == 0 || t.open.rows == maxBlock {
 			t.write(digests[from : at+sha256.Size])
-			t.close()
+			if err := t.close(); err != nil {
+				return err
+			}
 			from = at + sha256.Size
 		}
 	}
 	t.write(digests[from:])
 	t.rows += uint64(len(digests) / sha256.Size)
+	return nil
 }
 
 func (b *block) ended(e end) {
@@ -430,14 +450,16 @@ func (t *Rows) write(b []byte) {
 }
 
 // close ends the open block, if it has rows.
-func (t *Rows) close() {
+func (t *Rows) close() error {
 	if t.open.rows == 0 {
-		return
+		return nil
 	}
 	t.hasher.Write(appendRuns(nil, t.open.ends))
 	t.hasher.Sum(t.open.digest[:0])
-	t.blocks = append(t.blocks, t.open)
-	t.open, t.begun = block{}, false
+	t.file.Write(t.open.digest[:])
+	err := t.out(&t.open)
+	t.open, t.begun = block{ends: t.open.ends[:0]}, false
+	return err
 }
 
 // appendRuns spells how rows end.
@@ -446,4 +468,12 @@ func appendRuns(b []byte, runs []run) []byte {
 		b = append(binary.BigEndian.AppendUint32(b, r.rows), byte(r.end))
 	}
 	return b
+}
+
+// append spells the block as an index has it.
+func (b *block) append(to []byte) []byte {
+	to = append(to, b.digest[:]...)
+	to = binary.BigEndian.AppendUint32(to, b.rows)
+	to = binary.BigEndian.AppendUint32(to, uint32(len(b.ends)))
+	return appendRuns(to, b.ends)
 }
