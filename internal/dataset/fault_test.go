@@ -150,3 +150,21 @@ func TestManyOddPaths(t *testing.T) {
 		t.Errorf("%d differences, and %q", len(got.Differences), got.Note)
 	}
 }
+
+// TestNamesThatAct seals files whose names would do something to a terminal, and a link that leads
+// to itself: what is said of them is plain, and what to do with it.
+func TestNamesThatAct(t *testing.T) {
+	dir := write(t, map[string]string{"a\nb\x1b[31m.csv": "a,b\n1\n"})
+	_, err := (&Seal{Path: dir, Out: filepath.Join(t.TempDir(), "s")}).Run(t.Context())
+	e, ok := errors.AsType[*pavise.Error](err)
+	if !ok || strings.ContainsAny(e.Msg+e.Hint, "\n\x1b") || !strings.Contains(e.Hint, `\x1b[31m.csv`) {
+		t.Errorf("%q", e)
+	}
+	loop := filepath.Join(dir, "loop")
+	if err := os.Symlink("loop", loop); err != nil {
+		t.Skip(err)
+	}
+	if _, err = (&Seal{Path: loop}).Run(t.Context()); pavise.KindOf(err) != pavise.Conflict || !strings.Contains(message(err), "is a link, or leads through one in a circle") {
+		t.Error(err)
+	}
+}

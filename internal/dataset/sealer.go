@@ -140,6 +140,19 @@ func (s *sealer) behind(out *spool) (*spool, error) {
 	return appendTo(f, 0, nil), nil
 }
 
+// copyTo writes all of a spool to another.
+func (s *spool) copyTo(out *spool) error {
+	if s.file == nil {
+		_, err := out.Write(s.held)
+		return err
+	}
+	err := s.flush()
+	if err == nil {
+		_, err = io.Copy(out, io.NewSectionReader(s.file, s.base, s.n))
+	}
+	return err
+}
+
 // close ends a spool of which nothing is needed any more.
 func (s *spool) close() {
 	if s.file != nil {
@@ -331,10 +344,7 @@ func (s *sealer) content(ctx context.Context, f content, e *entry, made *rowseal
 		return err
 	}
 	if err = made.Finish(ctx, rows, out, workers); err == nil {
-		err = blocks.flush()
-	}
-	if err == nil {
-		_, err = io.Copy(out, io.NewSectionReader(blocks, 0, blocks.n))
+		err = blocks.copyTo(out)
 	}
 	return err
 }
@@ -372,7 +382,7 @@ func (s *sealer) text(ctx context.Context, f io.Reader, e *entry, made *rowseal.
 func (s *sealer) formFault(e *entry, what, fix string, cause error) error {
 	return &pavise.Error{
 		Kind: pavise.Invalid, Msg: e.shown() + ", " + what,
-		Hint: fmt.Sprintf("%s, or seal the file by its bytes alone: --by-block %s", fix, path.Base(e.name)), Err: errors.Join(errForm, cause),
+		Hint: fmt.Sprintf("%s, or seal the file by its bytes alone: --by-block %s", fix, rowseal.Shown(path.Base(e.name))), Err: errors.Join(errForm, cause),
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -167,6 +168,30 @@ func TestBlocksGoOut(t *testing.T) {
 	text := bytes.NewReader(bytes.Repeat([]byte("\n"), 2*maxBlock))
 	if _, _, err := (Sink{io.Discard, writer(func([]byte) (int, error) { return 0, full }), 2, func(int) {}}).Text(t.Context(), text, Cut{}); err != full {
 		t.Errorf("of text: %v", err)
+	}
+}
+
+// TestTableIsOneText writes the table of an index file by file: it is what it would be in one.
+func TestTableIsOneText(t *testing.T) {
+	files := []Section{{File: File{Path: "a<b>.csv", Format: CSV, Rows: 3}, BOM: true, Digest: Digest{1}, Length: 7}, {File: File{Path: "b", Format: Blocks}, Hint: Hint{ETag: "x", Young: true}}}
+	for n := range len(files) + 1 {
+		var got bytes.Buffer
+		if err := WriteTable(&got, 99, Digest{5}, files[:n]); err != nil {
+			t.Fatal(err)
+		}
+		want, err := json.Marshal(table{formatIndex, Digest{5}, files[:n]})
+		if err != nil {
+			t.Fatal(err)
+		}
+		sum := sha256.Sum256(want)
+		want = append(append(want, 0, 0, 0, 0, 0, 0, 0, 99), sum[:]...)
+		if !bytes.Equal(got.Bytes(), want) {
+			t.Errorf("%d files: it is\n%s\nand not\n%s", n, got.Bytes(), want)
+		}
+	}
+	full := errors.New("the disk is full")
+	if err := WriteTable(writer(func([]byte) (int, error) { return 0, full }), 99, Digest{5}, files); err != full {
+		t.Error(err)
 	}
 }
 

@@ -327,16 +327,30 @@ func (x *Index) fits(m *Manifest, end int64) error {
 	return nil
 }
 
-// WriteTable writes the end of an index.
+// WriteTable writes the end of an index, file by file: the text of a million files is more than
+// is held in memory.
 func WriteTable(w io.Writer, at int64, root Digest, files []Section) error {
-	text, err := json.Marshal(table{formatIndex, root, files})
+	head, err := json.Marshal(table{formatIndex, root, []Section{}})
 	if err != nil {
 		return err
 	}
-	sum := sha256.Sum256(text)
-	text = binary.BigEndian.AppendUint64(text, uint64(at))
-	_, err = w.Write(append(text, sum[:]...))
-	return err
+	sum, out := sha256.New(), bufio.NewWriterSize(w, 1<<18)
+	text := io.MultiWriter(sum, out)
+	head, end, _ := bytes.Cut(head, []byte("]"))
+	text.Write(head) // out keeps the error of what it is told, and sum has none
+	for i := range files {
+		line, err := json.Marshal(&files[i])
+		if err != nil {
+			return err
+		}
+		if i > 0 {
+			text.Write([]byte{','})
+		}
+		text.Write(line)
+	}
+	text.Write(append([]byte("]"), end...))
+	out.Write(sum.Sum(binary.BigEndian.AppendUint64(nil, uint64(at))))
+	return out.Flush()
 }
 
 // Finish makes the section that of a file with these rows, whose digests are at hand, and of

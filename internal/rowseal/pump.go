@@ -270,7 +270,7 @@ func (s Sink) Bytes(ctx context.Context, in io.Reader) (root Digest, n uint64, s
 type Cut struct {
 	CSV       bool // by records (RFC 4180), and not by lines
 	Separator byte // between the cells of CSV; 0: what the first record has
-	Loose     bool // records may have more or fewer cells than the first
+	Loose     bool // records may have more or fewer cells than the first, and nobody guesses at UTF-16
 }
 
 // Text seals a file by its rows, whose digests go out. The error is a *RowFault for rows that
@@ -280,7 +280,7 @@ func (s Sink) Text(ctx context.Context, in io.Reader, cut Cut) (rows *Rows, size
 	if cut.CSV && !cut.Loose {
 		k.width = -1
 	}
-	r := &chunker{in: in, cut: k, read: s.Read}
+	r := &chunker{in: in, cut: k, loose: cut.Loose, read: s.Read}
 	rows = NewRows(s.Blocks)
 	err = pump(ctx, s.Workers, r.next, (*chunk).hash, func(c *chunk) error {
 		if fault, ok := c.err.(*RowFault); ok {

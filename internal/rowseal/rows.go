@@ -264,11 +264,12 @@ type chunker struct {
 	bom   bool
 
 	cutting bool        // what separates cells, and how many there are, is known
+	loose   bool        // Cut.Loose
 	read    func(n int) // is told how much was read
 }
 
 // ErrUTF16 says that rows cannot be told apart.
-var ErrUTF16 = errors.New("it is UTF-16, of which rows cannot be told")
+var ErrUTF16 = errors.New("it is UTF-16 or UTF-32, of which rows cannot be told")
 
 // next fills the chunk with the rows that follow. At the end of the file it returns io.EOF.
 func (r *chunker) next(c *chunk) error {
@@ -338,13 +339,38 @@ func (r *chunker) next(c *chunk) error {
 // begin looks at how the file begins, and returns how much of that is no row.
 func (r *chunker) begin(head []byte) (skip int, err error) {
 	r.begun = true
-	if bytes.HasPrefix(head, []byte{0xff, 0xfe}) || bytes.HasPrefix(head, []byte{0xfe, 0xff}) {
+	if wideMark(head) || !r.loose && wideText(head) {
 		return 0, ErrUTF16
 	}
 	if bytes.HasPrefix(head, bom) {
 		r.bom, skip = true, len(bom)
 	}
 	return skip, nil
+}
+
+// wideMark reports whether text begins with a byte order mark of UTF-16 or UTF-32.
+func wideMark(head []byte) bool {
+	for _, mark := range []string{"\xff\xfe", "\xfe\xff", "\x00\x00\xfe\xff"} {
+		if bytes.HasPrefix(head, []byte(mark)) {
+			return true
+		}
+	}
+	return false
+}
+
+// wideText reports whether text without a mark begins as UTF-16 or UTF-32 does whose first
+// characters are of ASCII, as those of JSON and of most headers are: by where NULs stand in its
+// first four bytes (RFC 4627, section 3).
+func wideText(head []byte) bool {
+	if len(head) < 4 {
+		return false
+	}
+	nuls := [4]bool{head[0] == 0, head[1] == 0, head[2] == 0, head[3] == 0}
+	switch nuls {
+	case [4]bool{false, true, false, true}, [4]bool{true, false, true, false}, [4]bool{false, true, true, true}, [4]bool{true, true, true, false}:
+		return true
+	}
+	return false
 }
 
 // Rows takes the digests of rows in order and makes the blocks of them, each of which goes out
