@@ -307,7 +307,7 @@ func (j *job) close() {
 
 // writeFault is an error of writing.
 func writeFault(name string, err error) error {
-	e := &pavise.Error{Kind: pavise.Unavailable, Msg: "write " + rowseal.Shown(name), Hint: "name a place with -o that you may write to, with room: the index takes 32 bytes a row", Err: err}
+	e := &pavise.Error{Kind: pavise.Unavailable, Msg: "write " + rowseal.Shown(name), Hint: "name a place with -o that you may write to, with room: the index takes 32 bytes a row, and as much again while it is made", Err: err}
 	if p, ok := errors.AsType[*fs.PathError](err); ok {
 		e.Msg += ": " + p.Err.Error()
 	}
