@@ -168,3 +168,23 @@ func TestNamesThatAct(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestGoneMeanwhile takes a file away between its being found and its being read.
+func TestGoneMeanwhile(t *testing.T) {
+	dir := write(t, map[string]string{"a.csv": "x\n1\n"})
+	p, err := openPlace(t.Context(), dir, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.close()
+	entries, err := p.entries(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(filepath.Join(dir, "a.csv")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err = p.open(t.Context(), &entries[0]); pavise.KindOf(err) != pavise.Conflict || !strings.Contains(message(err), "a.csv changed while it was read") {
+		t.Error(err)
+	}
+}
