@@ -2,6 +2,8 @@ package dataset
 
 import (
 	"bytes"
+	"cmp"
+	"crypto/md5"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
@@ -275,5 +277,44 @@ func TestNamedBuckets(t *testing.T) {
 				t.Errorf("%+v", got)
 			}
 		})
+	}
+}
+
+// TestHalfObjects has a store answer with the first half of an object, time and again, as one does
+// whose upload ended half-way and that lists the whole: nothing is sealed of it.
+func TestHalfObjects(t *testing.T) {
+	whole := map[string]string{"a.bin": strings.Repeat("01234567", 1<<10), "a.jsonl": joined(lines(1000)), "a.parquet": parquetOf(t, items(100))}
+	for name, text := range whole {
+		for _, scheme := range []string{"s3", "gs", "az"} {
+			for _, said := range []bool{true, false} {
+				s := fill(t, map[string]string{name: text})
+				sum := md5.Sum([]byte(text))
+				s.Spoil = func(w http.ResponseWriter, r *http.Request) bool {
+					if !strings.HasSuffix(r.URL.Path, "/data/"+name) {
+						return false
+					}
+					half := text[:len(text)/2]
+					if strings.HasPrefix(cmp.Or(r.Header.Get("Range"), r.Header.Get("x-ms-range"), "bytes=0-"), "bytes=0-") {
+						w.Header().Set("ETag", fmt.Sprintf(`"%x"`, sum))
+						w.Header().Set("Last-Modified", "Mon, 02 Jan 2006 15:04:05 GMT")
+						if said { // that it is short
+							w.Header().Set("Content-Length", fmt.Sprint(len(half)))
+						}
+						w.Write([]byte(half))
+						return true
+					}
+					blobtest.Refuse(w, http.StatusRequestedRangeNotSatisfiable, "InvalidRange")
+					return true
+				}
+				out := filepath.Join(t.TempDir(), "s")
+				_, err := (&Seal{Path: s.Address(scheme, "data"), Out: out}).Run(t.Context())
+				if kind := pavise.KindOf(err); err == nil || kind != pavise.Conflict && kind != pavise.Unavailable {
+					t.Errorf("%s, %s, said %v: %v", scheme, name, said, err)
+				}
+				if _, err := os.Stat(out); err == nil {
+					t.Errorf("%s, %s, said %v: there is a seal", scheme, name, said)
+				}
+			}
+		}
 	}
 }

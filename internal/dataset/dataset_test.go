@@ -194,12 +194,12 @@ func TestManyEmptyRows(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s := &sealer{place: p, format: formatOf, workers: 2, meter: &progress.Meter{}, room: room, verify: true}
+		s := &sealer{place: p, format: formatOf, workers: 2, meter: &progress.Meter{}, room: room, verify: true, spill: openRoom}
 		var sections []rowseal.Section
 		if err := s.all(t.Context(), entries, out, 0, func(made rowseal.Section) error { sections = append(sections, made); return nil }); err != nil {
 			t.Fatal(err)
 		}
-		m, err := rowseal.NewManifest(t.Context(), sections, 2)
+		m, err := rowseal.NewManifest(t.Context(), sections, 2, openRoom)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -251,12 +251,12 @@ func TestWorkersDoNotMatter(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s := &sealer{place: p, format: formatOf, workers: workers, meter: &progress.Meter{}}
+		s := &sealer{place: p, format: formatOf, workers: workers, meter: &progress.Meter{}, spill: openRoom}
 		var sections []rowseal.Section
 		if err := s.all(t.Context(), entries, room, 0, func(made rowseal.Section) error { sections = append(sections, made); return nil }); err != nil {
 			t.Fatal(err)
 		}
-		m, err := rowseal.NewManifest(t.Context(), sections, workers)
+		m, err := rowseal.NewManifest(t.Context(), sections, workers, openRoom)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -300,6 +300,7 @@ func TestEveryChangeIsNamed(t *testing.T) {
 		{"a Parquet row", "d.parquet", parquetOf(t, changed), Difference{Changed: []uint64{322}}},
 		{"Parquet packed anew", "d.parquet", parquetOf(t, items(500), parquet.Compression(&parquet.Zstd)), Difference{Note: "its rows are the same; the bytes that say them are not", Blocks: []uint64{1}}},
 		{"a broken footer", "d.parquet", files["d.parquet"][:len(files["d.parquet"])-1] + "?", Difference{Blocks: []uint64{1}}},
+		{"UTF-16 without a mark", "a.jsonl", "{\x00}\x00\n\x00" + joined(rows), Difference{Changed: []uint64{1}, Added: []uint64{2}}},
 		{"NULs", "a.jsonl", edit(rows, 7, "\x00\x00"), Difference{Changed: []uint64{8}}},
 		{"no UTF-8", "a.jsonl", edit(rows, 8, "\xff\xfe"), Difference{Changed: []uint64{9}}},
 		{"UTF-16", "a.jsonl", "\xff\xfe{\x00}\x00", Difference{}},
@@ -506,6 +507,14 @@ func TestWhatIsNotSealed(t *testing.T) {
 		{"a link to nothing", func(d string) error { return os.Symlink("nowhere", d+"/l") }, pavise.Invalid, "l is a link to nothing"},
 		{"a loop", func(d string) error { return os.Symlink("loop", d+"/loop") }, pavise.Invalid, "loop is a link that leads round in a circle"},
 		{"a directory in itself", func(d string) error { return os.Symlink("..", d+"/sub/up") }, pavise.Invalid, "sub/up is a link that leads round in a circle"},
+		{"a chain", func(d string) error {
+			for i := range 60 {
+				if err := os.Symlink(fmt.Sprint("l", i+1), fmt.Sprint(d, "/l", i)); err != nil {
+					return err
+				}
+			}
+			return os.Symlink("ok.csv", d+"/l60")
+		}, pavise.Invalid, "is a link over more others than systems follow"},
 		{"a pipe", func(d string) error { return syscall.Mkfifo(d+"/pipe", 0o644) }, pavise.Invalid, "pipe is a named pipe"},
 		{"a name of no encoding", func(d string) error { return os.WriteFile(d+"/\xff", nil, 0o644) }, pavise.Invalid, `"\xff" cannot stand in a seal`},
 		{"ragged CSV", func(d string) error { return os.WriteFile(d+"/r.csv", []byte("a,b\n1,2\n3\n"), 0o644) }, pavise.Invalid, "r.csv, row 3: it has 1 cells, and the first row has 2"},
@@ -514,6 +523,12 @@ func TestWhatIsNotSealed(t *testing.T) {
 		{"lines that end with CR", func(d string) error { return os.WriteFile(d+"/r.csv", []byte("a,b\r1,2\r"), 0o644) }, pavise.Invalid, "r.csv, row 1: it has a carriage return that no line feed follows"},
 		{"CR behind quotes", func(d string) error { return os.WriteFile(d+"/r.csv", []byte("a,b\n\"1\r\n\",2\r3\n"), 0o644) }, pavise.Invalid, "r.csv, row 2: it has a carriage return that no line feed follows"},
 		{"UTF-16", func(d string) error { return os.WriteFile(d+"/u.csv", []byte("\xff\xfea\x00"), 0o644) }, pavise.Invalid, "u.csv, it is UTF-16"},
+		{"UTF-16 without a mark", func(d string) error { return os.WriteFile(d+"/u.jsonl", []byte("{\x00}\x00\n\x00"), 0o644) }, pavise.Invalid, "u.jsonl, it is UTF-16"},
+		{"UTF-16 without a mark, the other way round", func(d string) error { return os.WriteFile(d+"/u.csv", []byte("\x00a\x00\n\x001"), 0o644) }, pavise.Invalid, "u.csv, it is UTF-16"},
+		{"UTF-32", func(d string) error {
+			return os.WriteFile(d+"/u.csv", []byte("\x00\x00\xfe\xff\x00\x00\x00a"), 0o644)
+		}, pavise.Invalid, "UTF-32"},
+		{"UTF-32 without a mark", func(d string) error { return os.WriteFile(d+"/u.csv", []byte("a\x00\x00\x00"), 0o644) }, pavise.Invalid, "UTF-32"},
 		{"no Parquet", func(d string) error { return os.WriteFile(d+"/p.parquet", []byte("PAR1 and nothing more"), 0o644) }, pavise.Invalid, "p.parquet, it does not begin and end as Parquet does"},
 		{"a huge row", func(d string) error { return os.WriteFile(d+"/h.jsonl", bytes.Repeat([]byte{'x'}, 65<<20), 0o644) }, pavise.Invalid, "h.jsonl, row 1: it is longer than 64 MiB"},
 	} {
@@ -642,7 +657,7 @@ func TestChangingFilesAreNotSealed(t *testing.T) {
 		}
 		time.Sleep(10 * time.Millisecond) // clocks of file systems are coarse
 		room, _ := os.Create(out + ".room")
-		s := &sealer{place: p, format: formatOf, workers: 2, meter: &progress.Meter{Say: func(string) { change() }, Total: 9 << 20}}
+		s := &sealer{place: p, format: formatOf, workers: 2, meter: &progress.Meter{Say: func(string) { change() }, Total: 9 << 20}, spill: openRoom}
 		err = s.all(t.Context(), entries, room, 0, func(rowseal.Section) error { return nil })
 		if err == nil {
 			err = p.unchanged(t.Context(), entries)
@@ -684,7 +699,7 @@ func TestResume(t *testing.T) {
 		}
 		p, _ := openPlace(t.Context(), dir, "")
 		entries, _ := p.entries(ctx)
-		s := &sealer{place: p, format: formatOf, workers: 2, meter: &progress.Meter{}}
+		s := &sealer{place: p, format: formatOf, workers: 2, meter: &progress.Meter{}, spill: openRoom}
 		if _, err := job.resume(ctx, s, entries); err != nil {
 			t.Fatal(err)
 		}

@@ -113,7 +113,11 @@ func (d *disk) linked(name string) (target string, err error) {
 	if below == "." || name == below || strings.HasPrefix(name, below+"/") {
 		return refuse("that leads round in a circle")
 	}
-	if _, err := d.root.Stat(name); err != nil { // which goes by every link on the way, and stays within
+	_, err = d.root.Stat(name) // which goes by every link on the way, and stays within
+	if errors.Is(err, syscall.ELOOP) {
+		return refuse("over more others than systems follow")
+	}
+	if err != nil {
 		return refuse("that leads out of the dataset on its way, or by an absolute path")
 	}
 	if slices.Contains(d.apart, below) {
@@ -129,6 +133,9 @@ func (d *disk) linked(name string) (target string, err error) {
 // put there meanwhile nor waits at a pipe.
 func (d *disk) open(_ context.Context, e *entry) (content, error) {
 	f, err := d.root.OpenFile(e.name, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, e.changed() // it was there when it was found
+	}
 	if err != nil {
 		return nil, rowseal.FileFault(e.shown(), err)
 	}

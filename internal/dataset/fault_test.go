@@ -120,7 +120,7 @@ func TestOurDiskIsFull(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s := &sealer{place: p, format: formatOf, workers: 2, meter: &progress.Meter{}}
+		s := &sealer{place: p, format: formatOf, workers: 2, meter: &progress.Meter{}, spill: openRoom}
 		err = s.all(t.Context(), entries, full, 0, func(rowseal.Section) error { return nil })
 		if pavise.KindOf(err) != pavise.Unavailable || !strings.Contains(message(err), "write /dev/full: no space left on device") {
 			t.Errorf("%s of %d bytes: %v", name, len(text), err)
@@ -148,5 +148,43 @@ func TestManyOddPaths(t *testing.T) {
 	}
 	if got := verify(t, Verify{Path: dir, Seal: seal}); len(got.Differences) != maxNamed || !strings.Contains(got.Note, "3 more paths") {
 		t.Errorf("%d differences, and %q", len(got.Differences), got.Note)
+	}
+}
+
+// TestNamesThatAct seals files whose names would do something to a terminal, and a link that leads
+// to itself: what is said of them is plain, and what to do with it.
+func TestNamesThatAct(t *testing.T) {
+	dir := write(t, map[string]string{"a\nb\x1b[31m.csv": "a,b\n1\n"})
+	_, err := (&Seal{Path: dir, Out: filepath.Join(t.TempDir(), "s")}).Run(t.Context())
+	e, ok := errors.AsType[*pavise.Error](err)
+	if !ok || strings.ContainsAny(e.Msg+e.Hint, "\n\x1b") || !strings.Contains(e.Hint, `\x1b[31m.csv`) {
+		t.Errorf("%q", e)
+	}
+	loop := filepath.Join(dir, "loop")
+	if err := os.Symlink("loop", loop); err != nil {
+		t.Skip(err)
+	}
+	if _, err = (&Seal{Path: loop}).Run(t.Context()); pavise.KindOf(err) != pavise.Conflict || !strings.Contains(message(err), "is a link, or leads through one in a circle") {
+		t.Error(err)
+	}
+}
+
+// TestGoneMeanwhile takes a file away between its being found and its being read.
+func TestGoneMeanwhile(t *testing.T) {
+	dir := write(t, map[string]string{"a.csv": "x\n1\n"})
+	p, err := openPlace(t.Context(), dir, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.close()
+	entries, err := p.entries(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(filepath.Join(dir, "a.csv")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err = p.open(t.Context(), &entries[0]); pavise.KindOf(err) != pavise.Conflict || !strings.Contains(message(err), "a.csv changed while it was read") {
+		t.Error(err)
 	}
 }

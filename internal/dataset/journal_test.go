@@ -81,7 +81,7 @@ func TestJournalOfLinks(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s := &sealer{place: p, format: formatOf, workers: 1, meter: &progress.Meter{}}
+		s := &sealer{place: p, format: formatOf, workers: 1, meter: &progress.Meter{}, spill: openRoom}
 		if _, err := job.resume(t.Context(), s, entries); err != nil {
 			t.Fatal(err)
 		}
@@ -144,14 +144,14 @@ func TestStoppedAtTheEnd(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			s := &sealer{place: p, format: formatOf, workers: 1, meter: &progress.Meter{}}
+			s := &sealer{place: p, format: formatOf, workers: 1, meter: &progress.Meter{}, spill: openRoom}
 			if _, err := job.resume(t.Context(), s, entries); err != nil {
 				t.Fatal(err)
 			}
 			if err = s.all(t.Context(), entries, job.part, job.at, job.take); err != nil {
 				t.Fatal(err)
 			}
-			m, err := rowseal.NewManifest(t.Context(), job.sections, 1)
+			m, err := rowseal.NewManifest(t.Context(), job.sections, 1, openRoom)
 			if err != nil {
 				t.Fatal(err)
 			}

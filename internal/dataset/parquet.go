@@ -25,11 +25,13 @@ func (s *sealer) parquet(ctx context.Context, f content, e *entry, made *rowseal
 		defer local.Close()
 		near = local
 	}
-	rows := rowseal.NewRows()
+	rows := rowseal.NewRows(to.Blocks)
 	const many = 8 << 10 // bytes of digests that are held
 	digests, room := make([]byte, 0, many), []byte(nil)
 	flush := func() error {
-		rows.Add(digests)
+		if err := rows.Add(digests); err != nil {
+			return err
+		}
 		_, err := to.Out.Write(digests)
 		digests = digests[:0]
 		return err

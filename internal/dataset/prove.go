@@ -247,7 +247,7 @@ func byContent(ctx context.Context, x *rowseal.Index, m *rowseal.Manifest, of Ro
 			return err
 		}
 	}
-	if made.Content, err = x.ProveContent(ctx, m, digest, allWorkers()); err != nil {
+	if made.Content, err = x.ProveContent(ctx, m, digest, allWorkers(), openRoom); err != nil {
 		return err
 	}
 	if result.Member = result.Count > 0; result.Member {

@@ -21,7 +21,7 @@ type Seal struct {
 	Say    func(text string) `kong:"-"` // gets a line of progress now and then; nil: nobody watches
 	Within string            `kong:"-"` // the directory in which what is sealed has to lie; empty: it may lie anywhere
 	// Grow is asked before so many bytes more are written, and its error ends the seal; nil: nobody
-	// bounds them.
+	// bounds them. What is given back at the end, 37 bytes a row at most, is not counted.
 	Grow func(n int64) error `kong:"-"`
 
 	Path    string   `arg:"" help:"The file or directory to seal, or what lies in a bucket: s3://BUCKET/PREFIX, gs://… or az://…"`
@@ -101,7 +101,7 @@ func (s *Seal) Run(ctx context.Context) (*Sealed, error) {
 	if len(entries) == 0 {
 		return nil, &pavise.Error{Kind: pavise.Invalid, Msg: "there is no file in " + rowseal.Shown(s.Path), Hint: "name a directory with files"}
 	}
-	sealer := &sealer{place: p, format: s.format(p), workers: allWorkers(), meter: &progress.Meter{Say: s.Say}, grow: s.Grow}
+	sealer := &sealer{place: p, format: s.format(p), workers: allWorkers(), meter: &progress.Meter{Say: s.Say}, grow: s.Grow, spill: job.spill}
 	for i := range entries {
 		sealer.meter.Total += entries[i].size()
 	}
@@ -116,7 +116,7 @@ func (s *Seal) Run(ctx context.Context) (*Sealed, error) {
 	if err != nil {
 		return nil, stopped(ctx, err)
 	}
-	m, err := rowseal.NewManifest(ctx, job.sections, sealer.workers)
+	m, err := rowseal.NewManifest(ctx, job.sections, sealer.workers, job.spill)
 	if err != nil {
 		return nil, stopped(ctx, err)
 	}
@@ -225,11 +225,12 @@ type job struct {
 
 // names are the files that the job writes.
 func (j *job) names() []string {
-	return []string{j.out, j.out + ".new", j.out + signatureSuffix + ".new", j.out + rowseal.IndexSuffix, j.out + partSuffix, j.out + journalSuffix, j.out + signatureSuffix}
+	return []string{j.out, j.out + ".new", j.out + signatureSuffix + ".new", j.out + rowseal.IndexSuffix, j.out + partSuffix, j.out + spillSuffix, j.out + journalSuffix, j.out + signatureSuffix}
 }
 
 const (
 	partSuffix      = ".rows.part"
+	spillSuffix     = ".rows.spill"
 	journalSuffix   = ".journal"
 	signatureSuffix = ".dsse"
 )
@@ -255,6 +256,21 @@ func openJob(out string) (*job, error) {
 		return nil, err
 	}
 	return j, nil
+}
+
+// spill is a rowseal.Spill. It lies where the index does, which has the room and the rights, and
+// loses its name as soon as it has one: a run that is killed in between leaves an empty file, which
+// the next one takes.
+func (j *job) spill() (*os.File, error) {
+	f, err := openOwn(j.out + spillSuffix)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Remove(f.Name()); err != nil {
+		f.Close()
+		return nil, writeFault(f.Name(), err)
+	}
+	return f, nil
 }
 
 // fresh refuses to write over a seal.
@@ -291,7 +307,7 @@ func (j *job) close() {
 
 // writeFault is an error of writing.
 func writeFault(name string, err error) error {
-	e := &pavise.Error{Kind: pavise.Unavailable, Msg: "write " + rowseal.Shown(name), Hint: "name a place with -o that you may write to, with room: the index takes 32 bytes a row", Err: err}
+	e := &pavise.Error{Kind: pavise.Unavailable, Msg: "write " + rowseal.Shown(name), Hint: "name a place with -o that you may write to, with room: the index takes 32 bytes a row, and as much again while it is made", Err: err}
 	if p, ok := errors.AsType[*fs.PathError](err); ok {
 		e.Msg += ": " + p.Err.Error()
 	}

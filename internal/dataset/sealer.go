@@ -45,6 +45,7 @@ type sealer struct {
 	meter   *progress.Meter
 	room    int64               // bytes of digests that a batch holds in memory; 0: batchDigests
 	grow    func(n int64) error // Seal.Grow
+	spill   rowseal.Spill       // for what is known of a file before it can be written behind its digests
 }
 
 // errFull is why a digest is not held in memory.
@@ -120,6 +121,42 @@ func (s *spool) ReadAt(b []byte, at int64) (int, error) {
 func (s *spool) again() {
 	if s.n = 0; s.file != nil {
 		s.out.Reset(io.NewOffsetWriter(s.file, s.base))
+		return
+	}
+	s.left.Add(int64(len(s.held)))
+	s.held = nil
+}
+
+// behind returns a spool for the blocks of a file, which stand behind its digests: in memory where
+// these are, and else in a file of its own, which is closed with it.
+func (s *sealer) behind(out *spool) (*spool, error) {
+	if out.file == nil {
+		return &spool{left: out.left}, nil
+	}
+	f, err := s.spill()
+	if err != nil {
+		return nil, err
+	}
+	return appendTo(f, 0, nil), nil
+}
+
+// copyTo writes all of a spool to another.
+func (s *spool) copyTo(out *spool) error {
+	if s.file == nil {
+		_, err := out.Write(s.held)
+		return err
+	}
+	err := s.flush()
+	if err == nil {
+		_, err = io.Copy(out, io.NewSectionReader(s.file, s.base, s.n))
+	}
+	return err
+}
+
+// close ends a spool of which nothing is needed any more.
+func (s *spool) close() {
+	if s.file != nil {
+		s.file.Close()
 		return
 	}
 	s.left.Add(int64(len(s.held)))
@@ -285,15 +322,20 @@ func link(e *entry, made *rowseal.Section) {
 // content seals what is in a file.
 func (s *sealer) content(ctx context.Context, f content, e *entry, made *rowseal.Section, out *spool, workers int) error {
 	to := rowseal.Sink{Out: out, Workers: workers, Read: s.meter.Read}
-	var rows *rowseal.Rows
-	var err error
-	switch made.Format {
-	case rowseal.CSV, rowseal.JSONL:
-		rows, err = s.text(ctx, whole(f), e, made, to)
-	case rowseal.Parquet:
-		rows, err = s.parquet(ctx, f, e, made, to)
-	default:
+	if !made.Format.HasRows() {
 		return s.bytes(ctx, whole(f), e, made, to)
+	}
+	blocks, err := s.behind(out)
+	if err != nil {
+		return err
+	}
+	defer blocks.close()
+	to.Blocks = blocks
+	var rows *rowseal.Rows
+	if made.Format == rowseal.Parquet {
+		rows, err = s.parquet(ctx, f, e, made, to)
+	} else {
+		rows, err = s.text(ctx, whole(f), e, made, to)
 	}
 	if err == nil {
 		err = out.flush()
@@ -301,9 +343,8 @@ func (s *sealer) content(ctx context.Context, f content, e *entry, made *rowseal
 	if err != nil {
 		return err
 	}
-	blocks, err := made.Finish(ctx, rows, out, workers)
-	if err == nil {
-		_, err = out.Write(blocks)
+	if err = made.Finish(ctx, rows, out, workers); err == nil {
+		err = blocks.copyTo(out)
 	}
 	return err
 }
@@ -341,7 +382,7 @@ func (s *sealer) text(ctx context.Context, f io.Reader, e *entry, made *rowseal.
 func (s *sealer) formFault(e *entry, what, fix string, cause error) error {
 	return &pavise.Error{
 		Kind: pavise.Invalid, Msg: e.shown() + ", " + what,
-		Hint: fmt.Sprintf("%s, or seal the file by its bytes alone: --by-block %s", fix, path.Base(e.name)), Err: errors.Join(errForm, cause),
+		Hint: fmt.Sprintf("%s, or seal the file by its bytes alone: --by-block %s", fix, rowseal.Shown(path.Base(e.name))), Err: errors.Join(errForm, cause),
 	}
 }
 

@@ -145,7 +145,7 @@ func (v *Verify) seal(ctx context.Context, p *place, m *rowseal.Manifest, x *row
 		return nil, err
 	}
 	before := m.ByPath()
-	s := &sealer{place: p, verify: true, workers: allWorkers(), meter: &progress.Meter{Say: v.Say}}
+	s := &sealer{place: p, verify: true, workers: allWorkers(), meter: &progress.Meter{Say: v.Say}, spill: openRoom}
 	s.format = func(name string) rowseal.Format {
 		if f := before[name]; f != nil {
 			return f.Format
@@ -198,7 +198,7 @@ func (v *Verify) compare(ctx context.Context, m *rowseal.Manifest, x *rowseal.In
 	if !result.Clean || result.Trusted > 0 {
 		return nil
 	}
-	again, err := rowseal.NewManifest(ctx, sections, allWorkers())
+	again, err := rowseal.NewManifest(ctx, sections, allWorkers(), openRoom)
 	if err == nil && again.Root != m.Root {
 		err = &pavise.Error{
 			Kind: pavise.Unverified, Msg: "the files are as they were sealed, and the seal's tree of contents is not theirs: it was made to prove what is not so",

@@ -64,7 +64,11 @@ func openPlace(ctx context.Context, name, within string) (*place, error) {
 		}
 		return openBucket(ctx, name)
 	}
-	real, err := filepath.EvalSymlinks(name)
+	_, err := os.Stat(name) // whose errors say what is wrong with a link
+	real := ""
+	if err == nil {
+		real, err = filepath.EvalSymlinks(name)
+	}
 	if err == nil {
 		real, err = filepath.Abs(real)
 	}

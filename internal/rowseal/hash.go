@@ -140,7 +140,7 @@ func newMarker() *marker {
 // that the mark stands in.
 func (m *marker) mark(salt, digest []byte) Mark {
 	const half = saltSize / 2
-	d := digest[sha256.Size-saltSize : sha256.Size]
+	d := digest[len(digest)-saltSize:]
 	x := binary.NativeEndian.Uint64(d) ^ binary.NativeEndian.Uint64(salt)
 	y := binary.NativeEndian.Uint64(d[half:]) ^ binary.NativeEndian.Uint64(salt[half:])
 	binary.NativeEndian.PutUint64(m.in[:], x)

@@ -55,62 +55,67 @@ func (s *Section) BytesAt() io.ReaderAt {
 	return io.NewSectionReader(s.Source, s.Offset+int64(s.Rows)*sha256.Size, int64(s.Bytes)*sha256.Size)
 }
 
-// appendBlocks spells blocks of rows as an index has them.
-func appendBlocks(b []byte, blocks []block) []byte {
-	for i := range blocks {
-		b = append(b, blocks[i].digest[:]...)
-		b = binary.BigEndian.AppendUint32(b, blocks[i].rows)
-		b = binary.BigEndian.AppendUint32(b, uint32(len(blocks[i].ends)))
-		b = appendRuns(b, blocks[i].ends)
-	}
-	return b
-}
-
 // Damaged says that an index is not what it was.
 func Damaged(why string) error {
 	return &pavise.Error{Kind: pavise.Unverified, Msg: "the index is damaged: " + why, Hint: "get it again from where it is kept, or seal the same content once more: the same index comes out"}
 }
 
-// blocks reads the blocks of the section's rows, whose digests nobody has checked yet.
-func (s *Section) blocks() ([]block, error) {
+// eachBlock reads the blocks of the section's rows, whose digests nobody has checked yet. Each is
+// good until do returns.
+func (s *Section) eachBlock(do func(b *block) error) error {
 	skip := int64(s.Rows+s.Bytes) * sha256.Size
 	in := bufio.NewReader(io.NewSectionReader(s.Source, s.Offset+skip, s.Length-skip))
-	var blocks []block
+	var b block
 	rows := uint64(0)
 	for {
-		var head [sha256.Size + 8]byte
-		if _, err := io.ReadFull(in, head[:]); err == io.EOF {
+		if err := s.readBlock(in, &b); err == io.EOF {
 			break
 		} else if err != nil {
-			return nil, Damaged(Shown(s.Path) + " is cut off")
+			return err
 		}
-		b := block{digest: hash(head[:sha256.Size]), rows: binary.BigEndian.Uint32(head[sha256.Size:])}
-		runs := binary.BigEndian.Uint32(head[sha256.Size+4:])
-		if b.rows == 0 || b.rows > maxBlock || runs == 0 || runs > b.rows {
-			return nil, Damaged(Shown(s.Path) + " has a block that is none")
+		if rows += uint64(b.rows); rows > s.Rows {
+			return Damaged(Shown(s.Path) + " has blocks of other rows")
 		}
-		ends := make([]byte, 5*runs)
-		if _, err := io.ReadFull(in, ends); err != nil {
-			return nil, Damaged(Shown(s.Path) + " is cut off")
+		if err := do(&b); err != nil {
+			return err
 		}
-		left := b.rows
-		for ; len(ends) > 0; ends = ends[5:] {
-			r := run{binary.BigEndian.Uint32(ends), end(ends[4])}
-			if r.rows == 0 || r.rows > left || r.end > endCRLF {
-				return nil, Damaged(Shown(s.Path) + " has a block that is none")
-			}
-			left -= r.rows
-			b.ends = append(b.ends, r)
-		}
-		if rows += uint64(b.rows); left != 0 || rows > s.Rows {
-			return nil, Damaged(Shown(s.Path) + " has blocks of other rows")
-		}
-		blocks = append(blocks, b)
 	}
 	if rows != s.Rows {
-		return nil, Damaged(Shown(s.Path) + " has blocks of other rows")
+		return Damaged(Shown(s.Path) + " has blocks of other rows")
 	}
-	return blocks, nil
+	return nil
+}
+
+// readBlock reads the block that follows. Behind the last one it returns io.EOF.
+func (s *Section) readBlock(in *bufio.Reader, b *block) error {
+	var head [sha256.Size + 8]byte
+	if _, err := io.ReadFull(in, head[:]); err == io.EOF {
+		return err
+	} else if err != nil {
+		return Damaged(Shown(s.Path) + " is cut off")
+	}
+	*b = block{digest: hash(head[:sha256.Size]), rows: binary.BigEndian.Uint32(head[sha256.Size:]), ends: b.ends[:0]}
+	runs := binary.BigEndian.Uint32(head[sha256.Size+4:])
+	if b.rows == 0 || b.rows > maxBlock || runs == 0 || runs > b.rows {
+		return Damaged(Shown(s.Path) + " has a block that is none")
+	}
+	left := b.rows
+	for range runs {
+		var text [5]byte
+		if _, err := io.ReadFull(in, text[:]); err != nil {
+			return Damaged(Shown(s.Path) + " is cut off")
+		}
+		r := run{binary.BigEndian.Uint32(text[:]), end(text[4])}
+		if r.rows == 0 || r.rows > left || r.end > endCRLF {
+			return Damaged(Shown(s.Path) + " has a block that is none")
+		}
+		left -= r.rows
+		b.ends = append(b.ends, r)
+	}
+	if left != 0 {
+		return Damaged(Shown(s.Path) + " has blocks of other rows")
+	}
+	return nil
 }
 
 // Check holds the section to the root that the manifest has of the file: the digests in it
@@ -134,14 +139,11 @@ func (s *Section) Check(ctx context.Context, workers int) error {
 		}
 		return nil
 	}
-	blocks, err := s.blocks()
+	file, err := s.checkBlocks()
 	if err != nil {
 		return err
 	}
-	if err := s.checkBlocks(blocks); err != nil {
-		return err
-	}
-	if is := s.fileDigest(blocks); is != s.Digest {
+	if is := s.fileDigest(file); is != s.Digest {
 		return Damaged(Shown(s.Path) + " has other blocks than it says")
 	}
 	root, err := s.rowsRoot(ctx, s.RowsAt(), workers)
@@ -151,36 +153,38 @@ func (s *Section) Check(ctx context.Context, workers int) error {
 	return err
 }
 
-// checkBlocks makes the blocks again from the digests of the rows.
-func (s *Section) checkBlocks(blocks []block) error {
+// checkBlocks makes the blocks again from the digests of the rows, and returns what has hashed
+// theirs.
+func (s *Section) checkBlocks() (file hasher, err error) {
 	in := bufio.NewReaderSize(io.NewSectionReader(s.Source, s.Offset, int64(s.Rows)*sha256.Size), 1<<18)
 	room := make([]byte, maxBlock*sha256.Size)
-	tree := NewRows()
-	for i := range blocks {
-		digests := room[:int(blocks[i].rows)*sha256.Size]
+	var made []hash // of what the block says
+	tree := newRows(func(done *block) error {
+		made = append(made, done.digest)
+		return nil
+	})
+	rows := uint64(0)
+	err = s.eachBlock(func(b *block) error {
+		digests := room[:int(b.rows)*sha256.Size]
 		if _, err := io.ReadFull(in, digests); err != nil {
 			return Damaged(Shown(s.Path) + " is cut off")
 		}
-		tree.blocks = tree.blocks[:0]
-		tree.add(digests, blocks[i].ends)
-		if i == len(blocks)-1 {
-			tree.close()
+		made = made[:0]
+		err := tree.add(digests, b.ends)
+		if rows += uint64(b.rows); err == nil && rows == s.Rows {
+			err = tree.close()
 		}
-		if len(tree.blocks) != 1 || tree.blocks[0].digest != blocks[i].digest {
-			return Damaged(fmt.Sprintf("%s has other digests of rows than it says", Shown(s.Path)))
+		if err == nil && (len(made) != 1 || made[0] != b.digest) {
+			err = Damaged(fmt.Sprintf("%s has other digests of rows than it says", Shown(s.Path)))
 		}
-	}
-	return nil
+		return err
+	})
+	return tree.file, err
 }
 
 // fileDigest is the digest of the whole file: of its rows, how their lines end, and, where
-// it has them, its bytes.
-func (s *Section) fileDigest(blocks []block) Digest {
-	h := sha256.New()
-	h.Write([]byte{tagFile})
-	for i := range blocks {
-		h.Write(blocks[i].digest[:])
-	}
+// it has them, its bytes. What it is handed has hashed the digests of the blocks.
+func (s *Section) fileDigest(h hasher) Digest {
 	b := []byte{codes[s.Format], 0}
 	if s.BOM {
 		b[1] = 1
@@ -323,26 +327,43 @@ func (x *Index) fits(m *Manifest, end int64) error {
 	return nil
 }
 
-// WriteTable writes the end of an index.
+// WriteTable writes the end of an index, file by file: the text of a million files is more than
+// is held in memory.
 func WriteTable(w io.Writer, at int64, root Digest, files []Section) error {
-	text, err := json.Marshal(table{formatIndex, root, files})
+	head, err := json.Marshal(table{formatIndex, root, []Section{}})
 	if err != nil {
 		return err
 	}
-	sum := sha256.Sum256(text)
-	text = binary.BigEndian.AppendUint64(text, uint64(at))
-	_, err = w.Write(append(text, sum[:]...))
-	return err
+	sum, out := sha256.New(), bufio.NewWriterSize(w, 1<<18)
+	text := io.MultiWriter(sum, out)
+	head, end, _ := bytes.Cut(head, []byte("]"))
+	text.Write(head) // out keeps the error of what it is told, and sum has none
+	for i := range files {
+		line, err := json.Marshal(&files[i])
+		if err != nil {
+			return err
+		}
+		if i > 0 {
+			text.Write([]byte{','})
+		}
+		text.Write(line)
+	}
+	text.Write(append([]byte("]"), end...))
+	out.Write(sum.Sum(binary.BigEndian.AppendUint64(nil, uint64(at))))
+	return out.Flush()
 }
 
-// Finish makes the section that of a file with these rows, whose digests are at hand, and
-// returns the blocks of rows as an index has them.
-func (s *Section) Finish(ctx context.Context, rows *Rows, digests io.ReaderAt, workers int) (blocks []byte, err error) {
-	rows.close()
+// Finish makes the section that of a file with these rows, whose digests are at hand, and of
+// which the last block goes out.
+func (s *Section) Finish(ctx context.Context, rows *Rows, digests io.ReaderAt, workers int) error {
+	if err := rows.close(); err != nil {
+		return err
+	}
 	s.Rows, s.BOM = rows.rows, rows.bom
-	s.Digest = s.fileDigest(rows.blocks)
+	s.Digest = s.fileDigest(rows.file)
+	var err error
 	s.Root, err = s.rowsRoot(ctx, digests, workers)
-	return appendBlocks(nil, rows.blocks), err
+	return err
 }
 
 // rowsRoot is the root of a file with rows. The bytes of Parquet reach it by the salts of the

@@ -13,10 +13,10 @@ import (
 )
 
 // NewManifest makes the manifest of the sections, in the order of their paths. It
-// reads the digests of all rows.
-func NewManifest(ctx context.Context, sections []Section, workers int) (*Manifest, error) {
+// reads the digests of all rows, and opens a spill where they are many.
+func NewManifest(ctx context.Context, sections []Section, workers int, spill Spill) (*Manifest, error) {
 	m := &Manifest{Format: FormatSeal}
-	tree := contents{workers: workers}
+	tree := contents{workers: workers, spill: spill}
 	for i := range sections {
 		m.Files = append(m.Files, sections[i].File)
 	}
@@ -89,9 +89,10 @@ func (x *Index) ProvePlace(ctx context.Context, m *Manifest, i int, row uint64, 
 	return made, nil
 }
 
-// ProveContent makes the proof of which rows there are whose digests begin like this one.
-func (x *Index) ProveContent(ctx context.Context, m *Manifest, digest Hash, workers int) (*ContentProof, error) {
-	tree := contents{workers: workers}
+// ProveContent makes the proof of which rows there are whose digests begin like this one. It opens
+// a spill where the index has many.
+func (x *Index) ProveContent(ctx context.Context, m *Manifest, digest Hash, workers int, spill Spill) (*ContentProof, error) {
+	tree := contents{workers: workers, spill: spill}
 	tree.of(x.table.Files, m.Rows())
 	number := bucketOf(digest[:], tree.bits)
 	made := &ContentProof{Salt: Mark(tree.salts.one(number)), Path: make(trail, tree.bits), List: []Mark{}}
@@ -112,18 +113,7 @@ func (x *Index) ProveContent(ctx context.Context, m *Manifest, digest Hash, work
 	if Digest(root) != m.Contents.Root {
 		return nil, Damaged("its rows do not make the seal's tree of contents")
 	}
-	set := map[hash]bool{}
-	err = tree.scan(ctx, func(digests []byte) {
-		for ; len(digests) > 0; digests = digests[sha256.Size:] {
-			if bucketOf(digests, tree.bits) == number {
-				set[hash(digests[:sha256.Size])] = true
-			}
-		}
-	})
-	var rows []hash
-	for d := range set {
-		rows = append(rows, d)
-	}
+	rows, err := tree.different(ctx, tree.rows, number)
 	made.List = append(made.List, newBucket().list(made.Salt[:], rows)...)
 	return made, err
 }
@@ -160,15 +150,12 @@ func Some(r io.ReaderAt, from, end, most uint64) ([]byte, error) {
 // Begins returns the number, from 0, of the first row of each block, and of the row behind
 // the last, and the digests of the blocks.
 func (s *Section) Begins() (first []uint64, digests []Hash, err error) {
-	blocks, err := s.blocks()
-	if err != nil {
-		return nil, nil, err
-	}
-	first, digests = make([]uint64, len(blocks)+1), make([]hash, len(blocks))
-	for i := range blocks {
-		first[i+1], digests[i] = first[i]+uint64(blocks[i].rows), blocks[i].digest
-	}
-	return first, digests, nil
+	first = []uint64{0}
+	err = s.eachBlock(func(b *block) error {
+		first, digests = append(first, first[len(first)-1]+uint64(b.rows)), append(digests, b.digest)
+		return nil
+	})
+	return first, digests, err
 }
 
 // sorted reports whether a list rises.

@@ -246,6 +246,7 @@ func (c *chunk) hashBlocks() {
 // A Sink is where the digests of a file go, and how they are made.
 type Sink struct {
 	Out     io.Writer
+	Blocks  io.Writer   // where its blocks of rows go, which stand behind all digests; by Text alone
 	Workers int         // how many hash beside each other
 	Read    func(n int) // is told how many bytes were read; by several goroutines
 }
@@ -269,7 +270,7 @@ func (s Sink) Bytes(ctx context.Context, in io.Reader) (root Digest, n uint64, s
 type Cut struct {
 	CSV       bool // by records (RFC 4180), and not by lines
 	Separator byte // between the cells of CSV; 0: what the first record has
-	Loose     bool // records may have more or fewer cells than the first
+	Loose     bool // records may have more or fewer cells than the first, and nobody guesses at UTF-16
 }
 
 // Text seals a file by its rows, whose digests go out. The error is a *RowFault for rows that
@@ -279,14 +280,16 @@ func (s Sink) Text(ctx context.Context, in io.Reader, cut Cut) (rows *Rows, size
 	if cut.CSV && !cut.Loose {
 		k.width = -1
 	}
-	r := &chunker{in: in, cut: k, read: s.Read}
-	rows = NewRows()
+	r := &chunker{in: in, cut: k, loose: cut.Loose, read: s.Read}
+	rows = NewRows(s.Blocks)
 	err = pump(ctx, s.Workers, r.next, (*chunk).hash, func(c *chunk) error {
 		if fault, ok := c.err.(*RowFault); ok {
 			fault.Row += rows.rows
 			return fault
 		}
-		rows.add(c.digests, c.ends)
+		if err := rows.add(c.digests, c.ends); err != nil {
+			return err
+		}
 		_, err := s.Out.Write(c.digests)
 		return err
 	})

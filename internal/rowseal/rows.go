@@ -264,11 +264,12 @@ type chunker struct {
 	bom   bool
 
 	cutting bool        // what separates cells, and how many there are, is known
+	loose   bool        // Cut.Loose
 	read    func(n int) // is told how much was read
 }
 
 // ErrUTF16 says that rows cannot be told apart.
-var ErrUTF16 = errors.New("it is UTF-16, of which rows cannot be told")
+var ErrUTF16 = errors.New("it is UTF-16 or UTF-32, of which rows cannot be told")
 
 // next fills the chunk with the rows that follow. At the end of the file it returns io.EOF.
 func (r *chunker) next(c *chunk) error {
@@ -338,7 +339,7 @@ func (r *chunker) next(c *chunk) error {
 // begin looks at how the file begins, and returns how much of that is no row.
 func (r *chunker) begin(head []byte) (skip int, err error) {
 	r.begun = true
-	if bytes.HasPrefix(head, []byte{0xff, 0xfe}) || bytes.HasPrefix(head, []byte{0xfe, 0xff}) {
+	if wideMark(head) || !r.loose && wideText(head) {
 		return 0, ErrUTF16
 	}
 	if bytes.HasPrefix(head, bom) {
@@ -347,16 +348,42 @@ func (r *chunker) begin(head []byte) (skip int, err error) {
 	return skip, nil
 }
 
-// Rows takes the digests of rows in order and keeps those of blocks. Blocks end where
-// a row's digest says so, one in 256, so that a row put in or taken out moves no block but
-// its own.
+// wideMark reports whether text begins with a byte order mark of UTF-16 or UTF-32.
+func wideMark(head []byte) bool {
+	for _, mark := range []string{"\xff\xfe", "\xfe\xff", "\x00\x00\xfe\xff"} {
+		if bytes.HasPrefix(head, []byte(mark)) {
+			return true
+		}
+	}
+	return false
+}
+
+// wideText reports whether text without a mark begins as UTF-16 or UTF-32 does whose first
+// characters are of ASCII, as those of JSON and of most headers are: by where NULs stand in its
+// first four bytes (RFC 4627, section 3).
+func wideText(head []byte) bool {
+	if len(head) < 4 {
+		return false
+	}
+	nuls := [4]bool{head[0] == 0, head[1] == 0, head[2] == 0, head[3] == 0}
+	switch nuls {
+	case [4]bool{false, true, false, true}, [4]bool{true, false, true, false}, [4]bool{false, true, true, true}, [4]bool{true, true, true, false}:
+		return true
+	}
+	return false
+}
+
+// Rows takes the digests of rows in order and makes the blocks of them, each of which goes out
+// as soon as it is whole: a file may have any number. Blocks end where a row's digest says so, one
+// in 256, so that a row put in or taken out moves no block but its own.
 type Rows struct {
 	bom    bool // the file begins with a byte order mark
 	rows   uint64
-	blocks []block
 	open   block
 	begun  bool // the open block's bytes have come to the hasher
-	hasher blockHasher
+	hasher hasher
+	file   hasher                  // of the digests of the blocks
+	out    func(done *block) error // is handed each block, which is good until it returns
 }
 
 // A block is some rows, one behind the other.
@@ -369,25 +396,41 @@ type block struct {
 // maxBlock bounds the rows of a block, where no digest ends it.
 const maxBlock = 4096
 
-// A blockHasher hashes what it is told and begins anew.
-type blockHasher interface {
+// A hasher hashes what it is told and begins anew.
+type hasher interface {
 	io.Writer
 	Sum(b []byte) []byte
 	Reset()
 }
 
-// NewRows returns those of a file whose rows are to come.
-func NewRows() *Rows { return &Rows{hasher: sha256.New()} }
+// NewRows returns those of a file whose rows are to come. Its blocks go out as an index has them.
+func NewRows(out io.Writer) *Rows {
+	var room []byte
+	return newRows(func(done *block) error {
+		room = done.append(room[:0])
+		_, err := out.Write(room)
+		return err
+	})
+}
 
-// Add takes the digests of more rows, which have no line ends.
-func (t *Rows) Add(digests []byte) {
-	if n := len(digests) / sha256.Size; n > 0 {
-		t.add(digests, []run{{uint32(n), endNone}})
+// newRows is NewRows for who wants the blocks themselves.
+func newRows(out func(done *block) error) *Rows {
+	t := &Rows{hasher: sha256.New(), file: sha256.New(), out: out}
+	t.file.Write([]byte{tagFile})
+	return t
+}
+
+// Add takes the digests of more rows, which have no line ends. Its error is of writing a block.
+func (t *Rows) Add(digests []byte) error {
+	n := len(digests) / sha256.Size
+	if n == 0 {
+		return nil
 	}
+	return t.add(digests, []run{{uint32(n), endNone}})
 }
 
 // add takes the digests of more rows, and how these end.
-func (t *Rows) add(digests []byte, ends []run) {
+func (t *Rows) add(digests []byte, ends []run) error {
 	from := 0
 	left := uint32(0) // of the run that ends began with
 	for at := 0; at < len(digests); at += sha256.Size {
@@ -401,12 +444,15 @@ func (t *Rows) add(digests []byte, ends []run) {
 		t.open.rows++
 		if digests[at+sha256.Size-1] == 0 || t.open.rows == maxBlock {
 			t.write(digests[from : at+sha256.Size])
-			t.close()
+			if err := t.close(); err != nil {
+				return err
+			}
 			from = at + sha256.Size
 		}
 	}
 	t.write(digests[from:])
 	t.rows += uint64(len(digests) / sha256.Size)
+	return nil
 }
 
 func (b *block) ended(e end) {
@@ -430,14 +476,16 @@ func (t *Rows) write(b []byte) {
 }
 
 // close ends the open block, if it has rows.
-func (t *Rows) close() {
+func (t *Rows) close() error {
 	if t.open.rows == 0 {
-		return
+		return nil
 	}
 	t.hasher.Write(appendRuns(nil, t.open.ends))
 	t.hasher.Sum(t.open.digest[:0])
-	t.blocks = append(t.blocks, t.open)
-	t.open, t.begun = block{}, false
+	t.file.Write(t.open.digest[:])
+	err := t.out(&t.open)
+	t.open, t.begun = block{ends: t.open.ends[:0]}, false
+	return err
 }
 
 // appendRuns spells how rows end.
@@ -446,4 +494,12 @@ func appendRuns(b []byte, runs []run) []byte {
 		b = append(binary.BigEndian.AppendUint32(b, r.rows), byte(r.end))
 	}
 	return b
+}
+
+// append spells the block as an index has it.
+func (b *block) append(to []byte) []byte {
+	to = append(to, b.digest[:]...)
+	to = binary.BigEndian.AppendUint32(to, b.rows)
+	to = binary.BigEndian.AppendUint32(to, uint32(len(b.ends)))
+	return appendRuns(to, b.ends)
 }

@@ -28,17 +28,17 @@ func sealText(t testing.TB, in io.Reader, f File, cut Cut, workers int) (Section
 	t.Helper()
 	var out bytes.Buffer
 	s := Section{File: f}
-	rows, size, err := Sink{&out, workers, func(int) {}}.Text(t.Context(), in, cut)
+	var blocks bytes.Buffer
+	rows, size, err := Sink{&out, &blocks, workers, func(int) {}}.Text(t.Context(), in, cut)
 	if err != nil {
 		t.Fatal(err)
 	}
 	s.Size = size
 	digests := bytes.Clone(out.Bytes())
-	blocks, err := s.Finish(t.Context(), rows, bytes.NewReader(digests), workers)
-	if err != nil {
+	if err := s.Finish(t.Context(), rows, bytes.NewReader(digests), workers); err != nil {
 		t.Fatal(err)
 	}
-	all := append(digests, blocks...)
+	all := append(digests, blocks.Bytes()...)
 	s.Length, s.Source = int64(len(all)), bytes.NewReader(all)
 	return s, all
 }
@@ -122,13 +122,13 @@ func TestReadersDoNotMatter(t *testing.T) {
 			in = strings.NewReader(text.String())
 		}
 	}
-	_, _, err := Sink{io.Discard, 3, func(int) {}}.Text(t.Context(), io.MultiReader(strings.NewReader(text.String()), iotest.ErrReader(os.ErrPermission)), Cut{CSV: true})
+	_, _, err := Sink{io.Discard, io.Discard, 3, func(int) {}}.Text(t.Context(), io.MultiReader(strings.NewReader(text.String()), iotest.ErrReader(os.ErrPermission)), Cut{CSV: true})
 	if err != os.ErrPermission {
 		t.Errorf("an error of reading became %v", err)
 	}
 	ctx, stop := context.WithCancel(t.Context())
 	stop()
-	if _, _, err := (Sink{io.Discard, 3, func(int) {}}).Text(ctx, strings.NewReader(text.String()), Cut{}); err != context.Canceled {
+	if _, _, err := (Sink{io.Discard, io.Discard, 3, func(int) {}}).Text(ctx, strings.NewReader(text.String()), Cut{}); err != context.Canceled {
 		t.Errorf("stopped: %v", err)
 	}
 }
@@ -144,7 +144,7 @@ func TestLongRowsWhereverTheyStand(t *testing.T) {
 		for _, ending := range []string{"", "\r\nrow\n"} {
 			for _, more := range []int{0, 1} {
 				in := io.MultiReader(strings.NewReader(before), bytes.NewReader(long[:MaxRow+more]), strings.NewReader(ending))
-				_, _, err := Sink{io.Discard, 1 + more, func(int) {}}.Text(t.Context(), in, Cut{})
+				_, _, err := Sink{io.Discard, io.Discard, 1 + more, func(int) {}}.Text(t.Context(), in, Cut{})
 				if fault, ok := err.(*RowFault); ok != (more == 1) || ok && fault.Row != uint64(1+strings.Count(before, "\n")) {
 					t.Errorf("%d bytes more, behind %d, before %q: %v", more, len(before), ending, err)
 				}
@@ -156,7 +156,7 @@ func TestLongRowsWhereverTheyStand(t *testing.T) {
 // TestEmptyFirstLine begins a CSV with lines that have no cells.
 func TestEmptyFirstLine(t *testing.T) {
 	for text, want := range map[string]bool{"\na,b\n1,2\n": true, "\r\n\na,b\r\n1,2\n": true, "\n\n": true, "\na,b\n1\n": false, "\na;b\n\"1\";2\n": true, strings.Repeat("\n", 3<<20) + "a,b\n1\n": false} {
-		_, _, err := Sink{io.Discard, 1, func(int) {}}.Text(t.Context(), strings.NewReader(text), Cut{CSV: true})
+		_, _, err := Sink{io.Discard, io.Discard, 1, func(int) {}}.Text(t.Context(), strings.NewReader(text), Cut{CSV: true})
 		if (err == nil) != want {
 			t.Errorf("%.20q: %v", text, err)
 		}
@@ -228,45 +228,6 @@ func TestLongRowsAreFewAtATime(t *testing.T) {
 	}
 }
 
-// TestManyEqualRows puts more equal rows into one bucket than are held at a time.
-func TestManyEqualRows(t *testing.T) {
-	digest := hash(proof.Leaf([]byte("the same")))
-	many := bytes.Repeat(digest[:], 1000)
-	few := contents{bits: 16, salts: contentsSalts(nil), workers: 2, rows: []stretch{{bytes.NewReader(digest[:]), 1}}}
-	want, err := few.root(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, held := range []uint32{10, 1 << 20} {
-		all := contents{bits: 16, salts: contentsSalts(nil), workers: 2, rows: []stretch{{bytes.NewReader(many), 1000}}, most: held}
-		if got, err := all.root(t.Context()); err != nil || got != want {
-			t.Errorf("%d held: %x, %v", held, got, err)
-		}
-	}
-}
-
-// TestContentsInParts goes through the rows several times, as it does where they are too many
-// to be held.
-func TestContentsInParts(t *testing.T) {
-	var digests []byte
-	for i := range 5000 {
-		d := proof.Leaf(fmt.Append(nil, i%4000))
-		digests = append(digests, d[:]...)
-	}
-	roots := map[hash]bool{}
-	for _, held := range []uint32{7, 100, 4999, 1 << 20} {
-		c := contents{bits: 16, salts: contentsSalts(nil), workers: 3, rows: []stretch{{bytes.NewReader(digests), 5000}}, most: held}
-		root, err := c.root(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		roots[root] = true
-	}
-	if len(roots) != 1 {
-		t.Errorf("%d roots of the same rows", len(roots))
-	}
-}
-
 // FuzzAlign compares lists: what is outside of the regions is the same in both.
 func FuzzAlign(f *testing.F) {
 	f.Add([]byte("abcdefg"), []byte("abxdefg"))
@@ -327,9 +288,9 @@ func FuzzCSV(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, text string, piece uint16) {
 		var out bytes.Buffer
-		rows, size, err := Sink{&out, 1, func(int) {}}.Text(t.Context(), strings.NewReader(text), Cut{CSV: true})
+		rows, size, err := Sink{&out, io.Discard, 1, func(int) {}}.Text(t.Context(), strings.NewReader(text), Cut{CSV: true})
 		var again bytes.Buffer
-		_, _, err2 := Sink{&again, 3, func(int) {}}.Text(t.Context(), iotest.OneByteReader(strings.NewReader(text)), Cut{CSV: true})
+		_, _, err2 := Sink{&again, io.Discard, 3, func(int) {}}.Text(t.Context(), iotest.OneByteReader(strings.NewReader(text)), Cut{CSV: true})
 		if fmt.Sprint(err) != fmt.Sprint(err2) || err == nil && !bytes.Equal(out.Bytes(), again.Bytes()) {
 			t.Fatalf("%v and %v", err, err2)
 		}
@@ -418,7 +379,7 @@ func FuzzIndex(f *testing.F) {
 // smallIndex makes a seal of one file in memory.
 func smallIndex(t testing.TB) (*Manifest, []byte) {
 	s, all := sealText(t, strings.NewReader("{}\n[]\n\"x\"\r\n"), File{Path: "a.jsonl", Format: JSONL}, Cut{}, 1)
-	m, err := NewManifest(t.Context(), []Section{s}, 1)
+	m, err := NewManifest(t.Context(), []Section{s}, 1, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -516,13 +477,13 @@ func (v *vector) make(t *testing.T) {
 			s := Section{File: File{Path: path, Format: format}}
 			var out bytes.Buffer
 			var err error
-			if s.Bottom, s.Bytes, s.Size, err = (Sink{&out, 1, func(int) {}}).Bytes(t.Context(), strings.NewReader(text)); err != nil {
+			if s.Bottom, s.Bytes, s.Size, err = (Sink{&out, io.Discard, 1, func(int) {}}).Bytes(t.Context(), strings.NewReader(text)); err != nil {
 				t.Fatal(err)
 			}
 			s.Root, s.Source, s.Length = s.Bottom, bytes.NewReader(out.Bytes()), int64(out.Len())
 			if strings.HasSuffix(path, ".parquet") {
 				s.Format = Parquet
-				if _, err := s.Finish(t.Context(), NewRows(), s.Source, 1); err != nil {
+				if err := s.Finish(t.Context(), NewRows(io.Discard), s.Source, 1); err != nil {
 					t.Fatal(err)
 				}
 				v.Digests[path] = s.Digest.String()
@@ -535,7 +496,7 @@ func (v *vector) make(t *testing.T) {
 		sections = append(sections, s)
 	}
 	slices.SortFunc(sections, func(a, b Section) int { return strings.Compare(a.Path, b.Path) })
-	m, err := NewManifest(t.Context(), sections, 1)
+	m, err := NewManifest(t.Context(), sections, 1, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -551,7 +512,7 @@ func (v *vector) make(t *testing.T) {
 	v.Rows[v.Row] = Digest(digest).String()
 	x := &Index{table: table{Files: sections}}
 	said := RowProof{Seal: Head{m.Format, len(m.Files), m.FilesRoot(), m.Contents}, Member: true}
-	if said.Content, err = x.ProveContent(t.Context(), m, digest, 1); err != nil {
+	if said.Content, err = x.ProveContent(t.Context(), m, digest, 1, nil); err != nil {
 		t.Fatal(err)
 	}
 	for i := range sections {
