@@ -58,8 +58,8 @@ func (p *Plan) Words() string {
 // highRisk is how many approvals a version of high risk takes.
 const highRisk = 2
 
-// needs is how many approvals a version takes at least.
-func needs(v Version) int {
+// Needs is how many approvals a version takes at least.
+func Needs(v Version) int {
 	if v.Risk == "low" || v.Risk == "medium" {
 		return 1
 	}
@@ -154,8 +154,8 @@ func bare(h *Held) *Held {
 // published are the states of a version in which it may be brought anywhere.
 var published = []string{"published", "canary", "live", "degraded", "accepted"}
 
-// deployable refuses a version that may not be brought anywhere.
-func deployable(v Version) error {
+// Deployable refuses a version that may not be brought anywhere. The error is of kind Denied.
+func Deployable(v Version) error {
 	if slices.Contains(published, v.State) {
 		return nil
 	}
@@ -187,7 +187,7 @@ func (d *Deployments) release(ctx context.Context, name pavise.Name, r Release) 
 	}
 	v, err := d.cfg.Versions.Resolve(ctx, (&Deployment{Name: name}).Model(), r.Version)
 	if err == nil {
-		err = deployable(v)
+		err = Deployable(v)
 	}
 	if err != nil {
 		return nil, err
@@ -199,7 +199,7 @@ func (d *Deployments) release(ctx context.Context, name pavise.Name, r Release) 
 	if len(dr.places) == 0 {
 		return nil, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("no version of %s runs anywhere yet, and a first release names its targets", name.ID), Hint: "--to TARGET; pavise target list shows them"}
 	}
-	dr.plan.Version, dr.plan.Digest, dr.plan.Risk, dr.plan.Need, dr.plan.Untraced = v.Number, v.Digest, v.Risk, needs(v), v.Untraced
+	dr.plan.Version, dr.plan.Digest, dr.plan.Risk, dr.plan.Need, dr.plan.Untraced = v.Number, v.Digest, v.Risk, Needs(v), v.Untraced
 	to := r.To
 	if len(to) == 0 {
 		for _, s := range dr.was.Spots {
