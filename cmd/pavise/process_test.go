@@ -348,6 +348,7 @@ func TestScripts(t *testing.T) {
 		Dir: "testdata/script", Cmds: scriptCommands,
 		Setup: func(env *testscript.Env) error {
 			env.Values[startedKey{}] = &commands{by: map[string]*exec.Cmd{}}
+			env.Setenv("GOGC", "400") // hundreds of short lives: a quarter of each is the collector at the start
 			dir, err := filepath.Abs("testdata")
 			env.Setenv("FRAUD", filepath.Join(dir, "fraud.onnx"))
 			env.Setenv("FRAUD2", filepath.Join(dir, "fraud2.onnx"))

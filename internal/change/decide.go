@@ -244,8 +244,14 @@ func (ch *Change) isOf(r *record.Record) bool {
 // whose word counts.
 func (c *Changes) counts(ch *Change, r *record.Record) bool {
 	var d decided
-	return json.Unmarshal(r.Detail, &d) == nil && d.Yes && d.Digest == ch.Digest && c.heard(ch, r, d) && r.Who.Kind == pavise.Human &&
-		r.Who.Root() != ch.Proposer.Root() && !ch.gains(*r.Who) && ch.Rule.counts(*r.Who) && c.guard.May(*r.Who, c.votes(ch.Verb), ch.On)
+	return json.Unmarshal(r.Detail, &d) == nil && d.Yes && d.Digest == ch.Digest && c.heard(ch, r, d) && ch.Counts(*r.Who) && c.guard.May(*r.Who, c.votes(ch.Verb), ch.On)
+}
+
+// Counts reports whether somebody's approval counts, as far as it is for the change to say:
+// they are a person, and neither who proposes it nor who gains by it, nor an identity of
+// theirs, and its rule asks for them. What they may do the policies say.
+func (ch *Change) Counts(who pavise.Principal) bool {
+	return who.Kind == pavise.Human && who.Root() != ch.Proposer.Root() && !ch.gains(who) && ch.Rule.counts(who)
 }
 
 // gains reports whether somebody is one of those who gain by the change, or answers for

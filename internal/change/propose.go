@@ -153,7 +153,8 @@ func (c *Changes) complete(tx *store.Tx, ch *Change, runner Runner) (err error) 
 	if waiting >= maxWaiting && !runner.Safe { // nobody's heap of proposals bars the safe direction
 		return &pavise.Error{Kind: pavise.Throttled, Msg: fmt.Sprintf("%d changes wait for votes already", waiting), Hint: "decide on some of them: pavise change list --waiting"}
 	}
-	if ch.Rule, err = c.ruleFor(tx, ch, runner); err != nil {
+	kept := func(verb string) (Rule, error) { return rule(tx, ch.Name.Tenant, verb) }
+	if ch.Rule, err = RuleFor(ch, c.runners, kept); err != nil {
 		return err
 	}
 	ch.Until = ch.Rule.until(ch.Proposed)

@@ -27,9 +27,9 @@ type Rule struct {
 	Days int `json:"days"`
 }
 
-// standard is the rule of a verb that has none of its own: one other person, within
+// Standard is the rule of a verb that has none of its own: one other person, within
 // three days.
-var standard = Rule{Need: 1, Days: 3}
+func Standard() Rule { return Rule{Need: 1, Days: 3} }
 
 // Bounds of a rule.
 const (
@@ -83,7 +83,7 @@ type VerbRule struct {
 
 // rule returns the rule of a verb in a tenant.
 func rule(tx *store.Tx, tenant, verb string) (Rule, error) {
-	r := standard
+	r := Standard()
 	var text string
 	err := tx.QueryRow(`SELECT rule FROM change_rules WHERE tenant = ? AND verb = ?`, tenant, verb).Scan(&text)
 	if errors.Is(err, sql.ErrNoRows) {
@@ -101,11 +101,13 @@ func rule(tx *store.Tx, tenant, verb string) (Rule, error) {
 	return r, nil
 }
 
-// ruleFor returns the rule that a proposal is under. Another rule for a verb takes what
-// the verb takes, and whoever counts there: fewer people, or others, could first lower
-// what keeps them from it. What lets somebody new decide takes as many as any verb does.
-func (c *Changes) ruleFor(tx *store.Tx, ch *Change, runner Runner) (Rule, error) {
-	own, err := rule(tx, ch.Name.Tenant, ch.Verb)
+// RuleFor returns the rule that a proposal is under, of which it reads the verb, the thing
+// and the plan. Another rule for a verb takes what the verb takes, and whoever counts there:
+// fewer people, or others, could first lower what keeps them from it. What lets somebody new
+// decide takes as many as any verb does. runners are those of the installation, and kept is
+// the rule that its tenant has for a verb, whose errors come back as they are.
+func RuleFor(ch *Change, runners map[string]Runner, kept func(verb string) (Rule, error)) (Rule, error) {
+	own, err := kept(ch.Verb)
 	if err != nil {
 		return own, err
 	}
@@ -115,7 +117,7 @@ func (c *Changes) ruleFor(tx *store.Tx, ch *Change, runner Runner) (Rule, error)
 	}
 	switch {
 	case ch.Verb == verbRule:
-		of, err := rule(tx, ch.Name.Tenant, ch.On.ID)
+		of, err := kept(ch.On.ID)
 		if err != nil {
 			return own, err
 		}
@@ -123,9 +125,9 @@ func (c *Changes) ruleFor(tx *store.Tx, ch *Change, runner Runner) (Rule, error)
 		if len(of.Of) > 0 {
 			own.Of = of.Of
 		}
-	case runner.Widens:
-		for _, verb := range c.Verbs() {
-			of, err := rule(tx, ch.Name.Tenant, verb)
+	case runners[ch.Verb].Widens:
+		for verb := range runners {
+			of, err := kept(verb)
 			if err != nil {
 				return own, err
 			}

@@ -410,7 +410,7 @@ func TestTenantsDoNotSeeEachOther(t *testing.T) {
 	w.rule(t, "lamp.set", Rule{Need: 4, Days: 3})
 	rules, err := w.Rules(t.Context(), mallory, "other")
 	for _, r := range rules {
-		if r.Need != standard.Need {
+		if r.Need != Standard().Need {
 			t.Errorf("their rule for %s is that of acme: %+v", r.Verb, r)
 		}
 	}

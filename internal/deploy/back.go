@@ -68,7 +68,7 @@ func (d *Deployments) promote(ctx context.Context, name pavise.Name) (dr *draft,
 	if err != nil {
 		return nil, err
 	}
-	dr.plan.Risk, dr.plan.Need, dr.plan.Untraced = v.Risk, needs(v), v.Untraced
+	dr.plan.Risk, dr.plan.Need, dr.plan.Untraced = v.Risk, Needs(v), v.Untraced
 	return dr, dr.finish(to)
 }
 
@@ -189,7 +189,7 @@ func (d *Deployments) predecessor(ctx context.Context, dep *Deployment, s *Spot,
 			none = fmt.Sprintf("version %d cannot be looked up: %s", h.Version, message(err))
 		case v.Digest != h.Digest:
 			none = fmt.Sprintf("version %d is no longer what ran there", h.Version)
-		case deployable(v) != nil:
+		case Deployable(v) != nil:
 			none = fmt.Sprintf("version %d is %s", h.Version, v.State)
 		default:
 			dep.takeBack(*s.Main, why)

@@ -108,7 +108,7 @@ func TestRefused(t *testing.T) {
 // TestNeeds asks how many approvals versions take.
 func TestNeeds(t *testing.T) {
 	for risk, want := range map[string]int{"low": 1, "medium": 1, "high": 2, "": 2} {
-		if got := needs(Version{Risk: risk}); got != want {
+		if got := Needs(Version{Risk: risk}); got != want {
 			t.Errorf("risk %q takes %d", risk, got)
 		}
 	}

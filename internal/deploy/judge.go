@@ -49,7 +49,7 @@ func (d *Deployments) judge(ctx context.Context, name pavise.Name) error {
 // barred reports whether the registry bars a version that was deployed: one that was only
 // taken back, or is out of use, is nobody's danger.
 func barred(v Version) bool {
-	return deployable(v) != nil && v.State != "rolled_back" && v.State != "retired"
+	return Deployable(v) != nil && v.State != "rolled_back" && v.State != "retired"
 }
 
 // held are the versions that are to run somewhere, each once.

@@ -58,8 +58,8 @@ func (p *Plan) Words() string {
 // highRisk is how many approvals a version of high risk takes.
 const highRisk = 2
 
-// needs is how many approvals a version takes at least.
-func needs(v Version) int {
+// Needs is how many approvals a version takes at least.
+func Needs(v Version) int {
 	if v.Risk == "low" || v.Risk == "medium" {
 		return 1
 	}
@@ -156,7 +156,7 @@ var published = []string{"published", "canary", "live", "degraded", "accepted"}
 
 // releasable refuses a version that may not be brought to where it does not run.
 func releasable(v Version) error {
-	if err := deployable(v); err != nil {
+	if err := Deployable(v); err != nil {
 		return err
 	}
 	if v.Unsigned != "" {
@@ -173,8 +173,8 @@ func unaltered(v Version) error {
 	return &pavise.Error{Kind: pavise.Unverified, Msg: v.Altered, Hint: "nothing of it is deployed: compare the state database with the log, and restore it, or add the files anew"}
 }
 
-// deployable refuses a version that may not be brought anywhere.
-func deployable(v Version) error {
+// Deployable refuses a version that may not be brought anywhere. The error is of kind Denied.
+func Deployable(v Version) error {
 	if slices.Contains(published, v.State) {
 		return nil
 	}
@@ -218,7 +218,7 @@ func (d *Deployments) release(ctx context.Context, name pavise.Name, r Release) 
 	if len(dr.places) == 0 {
 		return nil, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("no version of %s runs anywhere yet, and a first release names its targets", name.ID), Hint: "--to TARGET; pavise target list shows them"}
 	}
-	dr.plan.Version, dr.plan.Digest, dr.plan.Risk, dr.plan.Need, dr.plan.Untraced = v.Number, v.Digest, v.Risk, needs(v), v.Untraced
+	dr.plan.Version, dr.plan.Digest, dr.plan.Risk, dr.plan.Need, dr.plan.Untraced = v.Number, v.Digest, v.Risk, Needs(v), v.Untraced
 	to := r.To
 	if len(to) == 0 {
 		for _, s := range dr.was.Spots {

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"unicode/utf8"
 
 	"github.com/cedar-policy/cedar-go"
@@ -257,10 +258,43 @@ func position(msg string) (line, column int, why string) {
 	return line, column, clip(strings.Replace(why, "parse error at ", "near ", 1), maxSaid)
 }
 
+// sound remembers which policies hold against which schema, since that is a matter of their
+// texts alone and takes milliseconds for each.
+var sound verdicts
+
+// maxSound is how many verdicts are remembered; then it begins anew.
+const maxSound = 4096
+
+// verdicts are digests of a schema and a policy that holds against it.
+type verdicts struct {
+	mu  sync.Mutex // guards all
+	all map[[sha256.Size]byte]bool
+}
+
+func (v *verdicts) has(sum [sha256.Size]byte) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.all[sum]
+}
+
+func (v *verdicts) add(sum [sha256.Size]byte) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.all == nil || len(v.all) >= maxSound {
+		v.all = map[[sha256.Size]byte]bool{}
+	}
+	v.all[sum] = true
+}
+
 // validate checks the rule against the schema.
 func (s *Schema) validate(r *rule) error {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%x %d %s %s", s.digest, len(r.id), r.id, r.text))
+	if sound.has(sum) {
+		return nil
+	}
 	err := s.validator.Policy("", r.ast())
 	if err == nil {
+		sound.add(sum)
 		return nil
 	}
 	why, _, _ := strings.Cut(err.Error(), "\n")

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"maps"
 	"slices"
@@ -33,6 +34,7 @@ const (
 // of anything else. It never changes.
 type Schema struct {
 	text       string
+	digest     [sha256.Size]byte           // of the text
 	actions    map[string]*Act             // by verb
 	types      map[string]cedar.EntityType // entity type of each kind of thing
 	validator  *validate.Validator
@@ -67,6 +69,7 @@ func NewSchema(actions []Action) (*Schema, error) {
 		}
 	}
 	s.text = s.generate()
+	s.digest = sha256.Sum256([]byte(s.text))
 	var parsed cedarschema.Schema
 	if err := parsed.UnmarshalCedar([]byte(s.text)); err != nil {
 		return nil, fmt.Errorf("parse the generated policy schema: %w", err)

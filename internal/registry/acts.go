@@ -119,7 +119,7 @@ func (r *Registry) Add(ctx context.Context, who pavise.Principal, spec AddSpec) 
 			return nil, err
 		}
 	}
-	v.hand(who)
+	v.Hand(who)
 	err = r.keep(ctx, r.cfg.Store.Update, func(tx *store.Tx) ([]*Version, error) {
 		m, err := readModel(tx, spec.Model)
 		if err != nil {
@@ -180,7 +180,7 @@ func (r *Registry) Fill(ctx context.Context, who pavise.Principal, tenant string
 			return conflict(v, "and its files stand")
 		}
 		v.Digest, v.Bytes, v.Count, v.Files, v.Scan, v.Signature, v.bundle, v.Intake, v.Problem = made.Digest, made.Bytes, made.Count, made.Files, made.Scan, made.Signature, made.bundle, made.Intake, made.Problem
-		v.hand(who)
+		v.Hand(who)
 		v.Change = pavise.Name{}
 		err := let(tx, v)
 		if err == nil {
@@ -273,7 +273,7 @@ func (r *Registry) Propose(ctx context.Context, who pavise.Principal, tenant str
 		if err := let(tx, v); err != nil {
 			return err
 		}
-		v.hand(who)
+		v.Hand(who)
 		v.Proposer = who.Name()
 		return r.move(tx, v, Proposed, step(who, entry, why))
 	})
@@ -294,7 +294,7 @@ func (r *Registry) Review(ctx context.Context, who pavise.Principal, tenant stri
 	}
 	defer entry.Exit(&err)
 	v, err = r.change(ctx, tenant, ref, func(tx *store.Tx, v *Version) error {
-		err := mayReview(v, who, digest)
+		err := MayReview(v, who, digest)
 		if err == nil {
 			err = let(tx, v)
 		}
@@ -310,8 +310,9 @@ func (r *Registry) Review(ctx context.Context, who pavise.Principal, tenant stri
 	return v, err
 }
 
-// mayReview refuses a review that does not count.
-func mayReview(v *Version, who pavise.Principal, digest string) error {
+// MayReview refuses a review that does not count: of another content than digest says, by who
+// had a hand in the version, or before it was tested. Errors are of kind Conflict and Denied.
+func MayReview(v *Version, who pavise.Principal, digest string) error {
 	if err := looked(v, digest); err != nil {
 		return err
 	}

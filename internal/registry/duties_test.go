@@ -59,7 +59,7 @@ func (d *duties) reach(risk Risk, people ...pavise.Principal) map[State]bool {
 	for _, who := range people {
 		if d.may(who, "model.add", &Version{}) {
 			v := &Version{Ref: Ref{"fraud", 1}, Tenant: "local", State: Draft, Risk: risk, Intake: Ready, Digest: Digest{1}}
-			v.hand(who)
+			v.Hand(who)
 			d.see(v)
 		}
 	}
@@ -106,7 +106,7 @@ func (d *duties) steps(v *Version, who pavise.Principal) {
 		}
 		n.Digest[0]++
 		n.Reviewers = nil
-		n.hand(who)
+		n.Hand(who)
 		return nil
 	})
 	try("model.evidence", func(n *Version) error {
@@ -114,9 +114,9 @@ func (d *duties) steps(v *Version, who pavise.Principal) {
 		n.Attacks = n.Evaluations
 		return nil
 	})
-	try("model.propose", func(n *Version) error { n.hand(who); return to(n, Proposed) })
+	try("model.propose", func(n *Version) error { n.Hand(who); return to(n, Proposed) })
 	try("model.review", func(n *Version) error {
-		if err := mayReview(n, who, n.Digest.String()); err != nil {
+		if err := MayReview(n, who, n.Digest.String()); err != nil {
 			return err
 		}
 		n.Reviewers = append(n.Reviewers, who.Root())
@@ -135,15 +135,15 @@ func (d *duties) steps(v *Version, who pavise.Principal) {
 					by = append(by, o.Root())
 				}
 			}
-			if err := p.counts(by); err != nil {
+			if err := p.Counts(by); err != nil {
 				return err
 			}
 			n.State, n.Was = p.To, ""
 			return nil
 		})
 	}
-	change("model.publish", policy.VerbAgree, duePublish)
-	change("model.release", "model.release", dueRelease)
+	change("model.publish", policy.VerbAgree, DuePublish)
+	change("model.release", "model.release", DueRelease)
 }
 
 // lifeRoles are the roles that may do something to a version.

@@ -65,8 +65,9 @@ func (p Plan) depends(digests map[string]string) error {
 	return nil
 }
 
-// counts refuses to do what too few people approved, beside those whose word does not count.
-func (p Plan) counts(approvers []pavise.Name) error {
+// Counts refuses to do what too few people approved, beside those whose word does not count.
+// The error is of kind Denied.
+func (p Plan) Counts(approvers []pavise.Name) error {
 	people := slices.DeleteFunc(slices.Clone(approvers), func(n pavise.Name) bool { return slices.Contains(p.Parties, n) })
 	slices.SortFunc(people, func(a, b pavise.Name) int { return strings.Compare(a.String(), b.String()) })
 	if people = slices.Compact(people); len(people) < p.Need {
@@ -108,7 +109,7 @@ func (r *Registry) PlanPublish(ctx context.Context, tenant string, ref Ref) (Pla
 }
 
 func (r *Registry) planPublish(tx *store.Tx, v *Version) (Plan, error) {
-	p, err := planBy(v, duePublish)
+	p, err := planBy(v, DuePublish)
 	if err == nil {
 		err = let(tx, v)
 	}
@@ -118,8 +119,9 @@ func (r *Registry) planPublish(tx *store.Tx, v *Version) (Plan, error) {
 	return p, err
 }
 
-// duePublish says where a version goes that is published, and whose word on that counts.
-func duePublish(v *Version) (p Plan, err error) {
+// DuePublish says where a version goes that is published, and whose word on that counts. The
+// error is of kind Conflict.
+func DuePublish(v *Version) (p Plan, err error) {
 	if v.State != Reviewed {
 		return p, conflict(v, "and only a reviewed version is published")
 	}
@@ -180,7 +182,7 @@ func (a Act) may(p Plan) error {
 	if err := p.depends(a.Digests); err != nil {
 		return err
 	}
-	return p.counts(a.Approvers)
+	return p.Counts(a.Approvers)
 }
 
 // planStep is a plan on a version by one of the changes that follow.
@@ -222,10 +224,11 @@ func (r *Registry) PlanRelease(ctx context.Context, tenant string, ref Ref) (Pla
 	return r.planStep(ctx, tenant, ref, planRelease)
 }
 
-func planRelease(v *Version) (Plan, error) { return planBy(v, dueRelease) }
+func planRelease(v *Version) (Plan, error) { return planBy(v, DueRelease) }
 
-// dueRelease says where a version goes that leaves quarantine, and whose word on that counts.
-func dueRelease(v *Version) (Plan, error) {
+// DueRelease says where a version goes that leaves quarantine, and whose word on that counts.
+// The error is of kind Conflict.
+func DueRelease(v *Version) (Plan, error) {
 	if v.State != Quarantined {
 		return Plan{}, conflict(v, "and only what is in quarantine is released")
 	}
@@ -259,9 +262,11 @@ func (r *Registry) PlanRetire(ctx context.Context, tenant string, ref Ref) (Plan
 	return r.planStep(ctx, tenant, ref, planRetire)
 }
 
-func planRetire(v *Version) (Plan, error) { return planBy(v, dueRetire) }
+func planRetire(v *Version) (Plan, error) { return planBy(v, DueRetire) }
 
-func dueRetire(v *Version) (Plan, error) {
+// DueRetire says where a version goes whose life ends, and that it takes one person. The error
+// is of kind Conflict.
+func DueRetire(v *Version) (Plan, error) {
 	if !v.State.Leads(Retired) {
 		return Plan{}, conflict(v, "and is not retired from there")
 	}
@@ -327,20 +332,25 @@ func planAlias(tx *store.Tx, model pavise.Name, spec AliasSpec) (Plan, error) {
 	if err != nil {
 		return Plan{}, err
 	}
-	if !slices.Contains(aliased, v.State) {
-		return Plan{}, conflict(v, "and only what is published has an alias")
-	}
-	p, err := planBy(v, func(v *Version) (Plan, error) {
-		return Plan{Alias: spec.Alias, Was: was, Need: v.Risk.Approvals(), Parties: slices.Clone(v.Hands)}, nil
-	})
+	p, err := planBy(v, DueAlias)
 	if err != nil {
 		return Plan{}, err
 	}
+	p.Alias, p.Was = spec.Alias, was
 	for what, is := range before {
 		p.digests[what] = is
 	}
 	delete(p.digests, "state") // whether it serves meanwhile changes nothing
 	return p, nil
+}
+
+// DueAlias says whose word counts on an alias that is to mean a version. The error is of kind
+// Conflict.
+func DueAlias(v *Version) (Plan, error) {
+	if !slices.Contains(aliased, v.State) {
+		return Plan{}, conflict(v, "and only what is published has an alias")
+	}
+	return Plan{Need: v.Risk.Approvals(), Parties: slices.Clone(v.Hands)}, nil
 }
 
 // Alias gives an alias to a version, as the change that act.Who acts as: the verb model.alias

@@ -167,8 +167,8 @@ func (v *Version) counting(of []Evidence) *Evidence {
 	return last
 }
 
-// hand notes that somebody had a hand in the version.
-func (v *Version) hand(who pavise.Principal) {
+// Hand notes that somebody had a hand in the version.
+func (v *Version) Hand(who pavise.Principal) {
 	if !slices.Contains(v.Hands, who.Root()) {
 		v.Hands = append(v.Hands, who.Root())
 	}

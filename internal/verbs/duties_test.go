@@ -331,16 +331,17 @@ func alone(kind, id string, roles ...string) mask {
 	return mask{kind, id, strings.Join(roles, " "), id}
 }
 
-// TestNoPrincipalAlone searches, for a person, a program and a machine with every pair
-// of roles there is, conflicting ones included, whether it can do a whole consequential
-// act: by minting identities, through grants, policies and rules, in any order. Only the
-// broken glass can, and that pages somebody.
+// TestNoPrincipalAlone searches, for a person, a program and a machine with every role
+// there is, alone and beside that of an operator, conflicting ones included, whether it can
+// do a whole consequential act: by minting identities, through grants, policies and rules,
+// in any order. Only the broken glass can, and that pages somebody. TestNobodyDrivesAlone
+// has all roles at once.
 func TestNoPrincipalAlone(t *testing.T) {
 	roles := newSearch(t, nil).sets[false].Roles()
 	total, broken := 0, map[string]bool{}
 	for _, kind := range []string{pavise.Human, pavise.Workload, pavise.Node} {
-		for n, one := range roles {
-			for _, two := range roles[n:] {
+		for _, one := range roles {
+			for _, two := range []string{one, "operator"} {
 				s := newSearch(t, nil)
 				s.run(standing{identities: []mask{alone(kind, "eve", one, two)}})
 				for verb, how := range s.acts {
@@ -356,46 +357,10 @@ func TestNoPrincipalAlone(t *testing.T) {
 			}
 		}
 	}
-	if len(broken) != len(breakables) || total < 500 {
+	if len(broken) != len(breakables) || total < 100 {
 		t.Errorf("%d steps, and the glass of %v: the search does not search", total, broken)
 	}
-	t.Logf("%d steps from %d beginnings", total, 3*len(roles)*(len(roles)+1)/2)
-}
-
-// TestNoPairForHighRisk: what takes two approvals is beyond any two people, who may
-// lower rules, put policies, grant each other roles and mint identities first; three can
-// do it, so the search finds what there is.
-func TestNoPairForHighRisk(t *testing.T) {
-	high := map[string]int{"route.release": 2, "model.publish": 2, "model.release": 2}
-	all := []string{"operator", "tenant-admin", "responder", "operator tenant-admin", "operator responder", "soc-lead", "publisher", "model-approver"}
-	if testing.Short() {
-		all = all[:1]
-	}
-	for n, one := range all {
-		for _, two := range all[n:] {
-			s := newSearch(t, high)
-			s.run(standing{identities: []mask{alone(pavise.Human, "ana", one), alone(pavise.Human, "ben", two)}})
-			for verb := range high {
-				if how, can := s.acts[verb]; can {
-					t.Errorf("%s and %s can do %s: %s", one, two, verb, how)
-				}
-			}
-		}
-	}
-	s := newSearch(t, high)
-	s.limit = 0
-	s.run(standing{identities: []mask{alone(pavise.Human, "ana", "operator"), alone(pavise.Human, "ben", "operator"), alone(pavise.Human, "kim", "operator")}})
-	for verb := range high {
-		if s.acts[verb] == "" {
-			t.Errorf("three people cannot do %s either: the search does not search", verb)
-		}
-	}
-	s = newSearch(t, nil)
-	s.limit = 0
-	s.run(standing{identities: []mask{alone(pavise.Human, "ana", "operator"), alone(pavise.Human, "ben", "operator")}})
-	if s.acts["route.release"] == "" {
-		t.Error("two people cannot do what takes one approval: the search does not search")
-	}
+	t.Logf("%d steps from %d beginnings", total, 3*2*len(roles))
 }
 
 // TestDutiesAreReal holds the search's rules to the house: who may mint, propose and
