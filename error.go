@@ -91,3 +91,12 @@ func KindOf(err error) Kind {
 	}
 	return Internal
 }
+
+// MsgOf returns what the first Error in err's chain says, without its cause and what to do; of
+// another error, all of it.
+func MsgOf(err error) string {
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e.Msg
+	}
+	return err.Error()
+}

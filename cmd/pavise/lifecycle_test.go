@@ -16,6 +16,7 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/deploy"
+	"github.com/pavise/pavise/internal/drift"
 	"github.com/pavise/pavise/internal/gateway"
 	"github.com/pavise/pavise/internal/identity/identitytest"
 	"github.com/pavise/pavise/internal/monitor"
@@ -338,7 +339,7 @@ func (l *lifecycle) shifted(c *crowd) {
 	})
 	l.until("somebody is asked to look", 20*time.Second, func() bool {
 		for _, n := range l.noted(monitor.KindActed) {
-			if n.Verdict.Cause == monitor.Callers && strings.Contains(n.Finding.Summary, last) && strings.Contains(n.Finding.Summary, "retraining") {
+			if n.Verdict.Cause == drift.Callers && strings.Contains(n.Finding.Summary, last) && strings.Contains(n.Finding.Summary, "retraining") {
 				l.say("  %s", n.Finding.Summary)
 				return true
 			}
@@ -419,7 +420,7 @@ func (l *lifecycle) timed() {
 	var confirmed, back time.Time
 	for _, r := range log.Records(0, log.Size()) {
 		var v struct{ Verdict monitor.Verdict }
-		if r.Kind == monitor.KindConfirmed && json.Unmarshal(r.Detail, &v) == nil && v.Verdict.Cause == monitor.BadVersion {
+		if r.Kind == monitor.KindConfirmed && json.Unmarshal(r.Detail, &v) == nil && v.Verdict.Cause == drift.BadVersion {
 			confirmed = r.At
 		}
 		var trail gateway.Trail

@@ -60,10 +60,10 @@ func Examine(d disk.Directory, opts Options) (Diagnosis, error) {
 	case kind == pavise.NotFound || kind == pavise.Invalid:
 		return found, err
 	case errors.Is(err, errDerived):
-		found.note(pavise.Warning, "run this again with --repair", "%s", message(err))
+		found.note(pavise.Warning, "run this again with --repair", "%s", pavise.MsgOf(err))
 		found.Findings[0].Repairable = true
 	default:
-		found.note(pavise.Critical, hint(err), "%s", message(err))
+		found.note(pavise.Critical, hint(err), "%s", pavise.MsgOf(err))
 	}
 	proved := uint64(0)
 	if err == nil || errors.Is(err, errDerived) {
@@ -84,13 +84,6 @@ func (d *Diagnosis) behind(r Report) {
 	if r.Trailing > 0 {
 		d.note(pavise.Info, "start pavise: it cuts them off and records it", "%d bytes behind the last record are no record", r.Trailing)
 	}
-}
-
-func message(err error) string {
-	if e, ok := errors.AsType[*pavise.Error](err); ok {
-		return e.Msg
-	}
-	return err.Error()
 }
 
 func hint(err error) string {

@@ -224,10 +224,7 @@ func versionOf(m *rowseal.Manifest) Version {
 
 // message is what an error says to people, as much of it as a record has room for.
 func message(err error) string {
-	if e, ok := errors.AsType[*pavise.Error](err); ok {
-		return cut(e.Msg, maxSaid)
-	}
-	return cut(err.Error(), maxSaid)
+	return cut(pavise.MsgOf(err), maxSaid)
 }
 
 // sum tells what cannot be sealed from other such content.

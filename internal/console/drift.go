@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/drift"
 	"github.com/pavise/pavise/internal/figure"
 	"github.com/pavise/pavise/internal/monitor"
 	"github.com/pavise/pavise/internal/story"
@@ -24,8 +25,8 @@ var stages = map[monitor.Stage]struct{ state, word string }{
 
 // causes are why a model has moved, for people.
 var causes = map[monitor.Cause]string{
-	monitor.BadVersion: "a bad version", monitor.Traffic: "other traffic", monitor.Callers: "other traffic, by a few callers",
-	monitor.Walked: "a baseline that was walked", monitor.Unclear: "not clear yet",
+	drift.BadVersion: "a bad version", drift.Traffic: "other traffic", drift.Callers: "other traffic, by a few callers",
+	drift.Walked: "a baseline that was walked", drift.Unclear: "not clear yet",
 }
 
 // A driftItem is how one model stands.

@@ -185,7 +185,7 @@ func (d *Device) finish(ctx context.Context, s *state) error {
 		s.Current = next
 		return errors.Join(s.write(d.cfg.Dir, d.key), d.tidy(s))
 	}
-	s.Held = fmt.Sprintf("version %d was taken back: %s", next.Number, message(why))
+	s.Held = fmt.Sprintf("version %d was taken back: %s", next.Number, pavise.MsgOf(why))
 	if s.Current == nil {
 		err := os.Remove(filepath.Join(d.cfg.Dir, linkCurrent))
 		return errors.Join(err, s.write(d.cfg.Dir, d.key), d.tidy(s))
@@ -303,12 +303,4 @@ func (d *Device) Status() (st Status, err error) {
 		return nil
 	})
 	return st, err
-}
-
-// message is what an error says to people.
-func message(err error) string {
-	if e, ok := errors.AsType[*pavise.Error](err); ok {
-		return e.Msg
-	}
-	return err.Error()
 }

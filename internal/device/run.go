@@ -60,7 +60,7 @@ func (d *Device) use(ctx context.Context, b *bundle.Bundle) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.problem = ""; err != nil {
-		d.problem = message(err)
+		d.problem = pavise.MsgOf(err)
 	}
 	return err
 }

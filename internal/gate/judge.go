@@ -3,7 +3,6 @@ package gate
 import (
 	"bytes"
 	"crypto/ed25519"
-	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -183,7 +182,7 @@ func (t *terms) judgeTable(j *judgement, b Batch) {
 	}
 	f, err := table.NewReader(bytes.NewReader(b.Body), t.spec.Source.ID, table.Options{Format: format})
 	if err != nil {
-		j.because("its rows cannot be read: %s", why(err))
+		j.because("its rows cannot be read: %s", pavise.MsgOf(err))
 		return
 	}
 	r := &reading{terms: t, judgement: j, folded: map[string]string{}, lineAt: -1, valueAt: -1, numberAt: -1}
@@ -199,7 +198,7 @@ func (t *terms) judgeTable(j *judgement, b Batch) {
 	r.head(f.Columns())
 	for row, err := range f.Rows() {
 		if err != nil {
-			j.because("its rows cannot be read: %s; nothing behind it was looked at", why(err))
+			j.because("its rows cannot be read: %s; nothing behind it was looked at", pavise.MsgOf(err))
 			break
 		}
 		if r.rows == maxRows {
@@ -228,14 +227,6 @@ func (j *judgement) tooWide(body []byte) bool {
 		}
 	}
 	return false
-}
-
-// why is an error in a line.
-func why(err error) string {
-	if e, ok := errors.AsType[*pavise.Error](err); ok {
-		return e.Msg
-	}
-	return err.Error()
 }
 
 // head looks at columns that were not there before.

@@ -83,7 +83,7 @@ func (g *Gate) deliver(ctx context.Context, w http.ResponseWriter, who pavise.Pr
 		switch {
 		case err != nil:
 			rejected += d.rows
-			words = append(words, why(err))
+			words = append(words, pavise.MsgOf(err))
 			if worst == nil || again(err) {
 				worst = err
 			}

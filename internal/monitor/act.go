@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/drift"
 )
 
 const (
@@ -43,11 +44,11 @@ func (m *Monitor) tell(ctx context.Context, w *watched, was, is Verdict) {
 	switch {
 	case is.Stage == Confirmed && (was.Stage != Confirmed || was.Cause != is.Cause):
 		severity := pavise.Warning
-		if is.Cause == BadVersion {
+		if is.Cause == drift.BadVersion {
 			severity = pavise.Critical
 		}
 		m.note(ctx, KindConfirmed, severity, w.model, is, fmt.Sprintf("%s has moved (%s): %s", w.model, listed(is.Features, is.More), is.Words))
-		if is.Cause == BadVersion {
+		if is.Cause == drift.BadVersion {
 			select {
 			case m.found <- struct{}{}:
 			default: // nobody has looked yet
@@ -56,7 +57,7 @@ func (m *Monitor) tell(ctx context.Context, w *watched, was, is Verdict) {
 		if is.Person == "" { // people have said what it is
 			m.act(ctx, w, is)
 		}
-	case is.Stage == Confirmed && is.Person == "" && is.Cause != BadVersion && is.Cause != Unclear:
+	case is.Stage == Confirmed && is.Person == "" && is.Cause != drift.BadVersion && is.Cause != drift.Unclear:
 		if again := m.review(ctx, w, is, true); again != "" { // their time is over, and it stands
 			m.note(ctx, KindActed, pavise.Warning, w.model, is, fmt.Sprintf("%s has moved still%s", w.model, again))
 		}
@@ -75,13 +76,13 @@ func (m *Monitor) tell(ctx context.Context, w *watched, was, is Verdict) {
 func (m *Monitor) act(ctx context.Context, w *watched, v Verdict) {
 	severity, done := pavise.Warning, ""
 	switch v.Cause {
-	case BadVersion:
+	case drift.BadVersion:
 		severity, done = m.goBack(ctx, w, v)
-	case Callers:
+	case drift.Callers:
 		done = m.slow(ctx, w, v) + m.review(ctx, w, v, false)
-	case Traffic:
+	case drift.Traffic:
 		done = "somebody should look at retraining: nobody is slowed down, for nobody alone makes it" + m.review(ctx, w, v, false)
-	case Walked:
+	case drift.Walked:
 		done = "somebody should look at the baselines, and at retraining" + m.review(ctx, w, v, false)
 	default:
 		severity, done = pavise.Critical, "nothing was done: somebody has to look at it"
@@ -103,7 +104,7 @@ func (m *Monitor) review(ctx context.Context, w *watched, v Verdict, again bool)
 	if m.cfg.Review == nil || waits {
 		return ""
 	}
-	change, until, err := m.cfg.Review(ctx, Ask{Model: w.model, Learn: max(m.cfg.Learn, leastLearn), Anew: v.Cause == Walked, Review: true}, "drift: "+v.Words)
+	change, until, err := m.cfg.Review(ctx, Ask{Model: w.model, Learn: max(m.cfg.Learn, leastLearn), Anew: v.Cause == drift.Walked, Review: true}, "drift: "+v.Words)
 	said := fmt.Sprintf(". People decide until %s: pavise change show %s", until.UTC().Format("2006-01-02 15:04 UTC"), change.ID)
 	switch {
 	case err != nil:

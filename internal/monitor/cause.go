@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/drift"
 )
 
 // A Stage is how sure it is that a model has moved.
@@ -22,16 +23,7 @@ const (
 )
 
 // A Cause is why a model has moved.
-type Cause string
-
-// The causes.
-const (
-	BadVersion Cause = "bad-version" // outputs moved with the version that answers, and inputs did not
-	Traffic    Cause = "traffic"     // inputs moved: the world has changed, or somebody shifts what is asked
-	Callers    Cause = "callers"     // inputs moved, and a few callers make it
-	Walked     Cause = "walked"      // they are as the baseline in force has them, and not as the first one had
-	Unclear    Cause = "unclear"     // outputs moved alone, and not with a version, or by few callers
-)
+type Cause = drift.Blame
 
 // A Verdict is what is thought of a model.
 type Verdict struct {
@@ -54,15 +46,6 @@ type Verdict struct {
 // mostFeatures is how many features a verdict names.
 const mostFeatures = 16
 
-// An elder is what the version before says to what the present one is asked.
-type elder int
-
-const (
-	unknown elder = iota // it cannot be asked, or too little was
-	fine                 // it answers as the baseline has it, and the present one does not
-	alike                // it answers as the present one does
-)
-
 // evidence is what the windows of a model say.
 type evidence struct {
 	suspected []int              // features that a window found to have moved
@@ -74,7 +57,7 @@ type evidence struct {
 	release   bool               // outputs began to move with the version
 	broad     bool               // and do without those callers who make most of it
 	callers   []pavise.Name      // who make the inputs move
-	elder     elder
+	elder     drift.Elder
 	sample    *sample
 }
 
@@ -86,54 +69,9 @@ func some(all [grouped + 1][]int) bool {
 // confirmed reports whether anything is.
 func (e *evidence) confirmed() bool { return some(e.inputs) || some(e.outputs) || len(e.walked) > 0 }
 
-// cause says why a model has moved, of which something is confirmed. A version is the cause
-// only when nothing else can be: whoever shifts what is asked must not bring back an old one.
-func (e *evidence) cause() Cause {
-	switch {
-	case some(e.inputs) && len(e.callers) > 0:
-		return Callers
-	case some(e.inputs):
-		return Traffic
-	case !some(e.outputs):
-		return Walked
-	case e.lean || !e.broad || e.elder == alike || e.blind && e.elder != fine:
-		return Unclear
-	case e.release || e.elder == fine:
-		return BadVersion
-	}
-	return Unclear
-}
-
-// why says the cause in a sentence.
-func (e *evidence) why(w *watched) string {
-	switch e.cause() {
-	case Callers:
-		return "what comes in has moved, and with these callers left out it has not: " + names(e.callers)
-	case Traffic:
-		return "what comes in has moved, and no few callers can be told who make it: the world has changed, or somebody shifts it"
-	case Walked:
-		return "it is as the baseline in force has it, and no longer as the first baseline had: a baseline was led away step by step"
-	case BadVersion:
-		how := "its outputs moved when this version began to answer"
-		if !e.release {
-			how = "its outputs moved"
-		}
-		if e.elder == fine {
-			how += ", the version before answers the same requests as the baseline has it"
-		}
-		return how + ", what comes in has not moved, and no few callers make it"
-	}
-	switch {
-	case e.elder == alike:
-		return "its outputs moved, and the version before answers the same requests alike: it is not the version"
-	case e.lean:
-		return "its outputs moved, and what comes in has begun to"
-	case !e.broad:
-		return "its outputs moved by what few callers asked: no version is brought back for that"
-	case e.blind:
-		return "its outputs moved, and part of what comes in is not looked at, or could be anything: nobody can say that it has not moved"
-	}
-	return "its outputs moved without what comes in, and not when a version began to answer: was the model changed on its server?"
+// signs are what the cause of what is confirmed is told from.
+func (e *evidence) signs() drift.Signs {
+	return drift.Signs{Inputs: some(e.inputs), Outputs: some(e.outputs), Lean: e.lean, Blind: e.blind, Release: e.release, Broad: e.broad, Callers: names(e.callers), Elder: e.elder}
 }
 
 func names(all []pavise.Name) string {
@@ -150,14 +88,14 @@ func (w *watched) verdict(e *evidence, at time.Time) Verdict {
 	var features []int
 	switch {
 	case e.confirmed():
-		v.Stage, v.Cause, v.Callers = Confirmed, e.cause(), e.callers
+		v.Stage, v.Cause, v.Callers = Confirmed, e.signs().Blame(), e.callers
 		for _, part := range [][grouped + 1][]int{e.inputs, e.outputs} {
 			for _, fs := range part {
 				features = append(features, fs...)
 			}
 		}
 		features = append(features, e.walked...)
-		v.Words = e.why(w)
+		v.Words = e.signs().Words()
 	case len(e.suspected) > 0:
 		v.Stage = Suspected
 		features = e.suspected

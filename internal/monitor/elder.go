@@ -121,9 +121,9 @@ func (s *sample) item(rows []sampled) *item {
 
 // askElder asks the version before what the present one was asked, and says how it answers, in
 // features that are confirmed to have moved.
-func (m *Monitor) askElder(ctx context.Context, model pavise.Name, s *sample, held []ruler, features []int) elder {
+func (m *Monitor) askElder(ctx context.Context, model pavise.Name, s *sample, held []ruler, features []int) drift.Elder {
 	if m.cfg.House == nil || s == nil || s.layout == nil || len(s.rows) < leastReplayed || len(features) == 0 {
-		return unknown
+		return drift.Unasked
 	}
 	ctx, stop := context.WithTimeout(ctx, replayTime)
 	defer stop()
@@ -135,7 +135,7 @@ func (m *Monitor) askElder(ctx context.Context, model pavise.Name, s *sample, he
 		asked := s.request(rows)
 		said, err := m.cfg.House.Ask(ctx, model, asked)
 		if err != nil {
-			return unknown // its server may be gone
+			return drift.Unasked // its server may be gone
 		}
 		o := &item{layout: s.layout, rows: len(rows)}
 		o.copy(&Exchange{Asked: asked, Said: said}, len(rows), 0)
@@ -152,9 +152,9 @@ func (m *Monitor) askElder(ctx context.Context, model pavise.Name, s *sample, he
 	}
 	switch was, is := moved(before), moved(present); {
 	case 2*was >= len(features):
-		return alike
+		return drift.Alike
 	case was == 0 && 2*is >= len(features):
-		return fine
+		return drift.Fine
 	}
-	return unknown
+	return drift.Unasked
 }

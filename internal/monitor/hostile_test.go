@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/pavise/pavise/internal/drift"
 	"github.com/pavise/pavise/internal/tensor"
 )
 
@@ -22,7 +23,7 @@ func TestUnseenInputsDowngradeNobody(t *testing.T) {
 			w.version, w.model = "v2", worse
 			w.windows(6)
 			v := w.stands().Verdict
-			if back := w.house.rolled(); former == nil && (len(back) > 0 || v.Cause != Unclear) {
+			if back := w.house.rolled(); former == nil && (len(back) > 0 || v.Cause != drift.Unclear) {
 				t.Errorf("%s: %v was rolled back: %+v", name, back, v)
 			} else if former != nil && len(back) != 1 {
 				t.Errorf("%s: %v was rolled back: %+v", name, back, v)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/drift"
 )
 
 // TestSteady: a model that goes on as it was is stable, over hours.
@@ -43,7 +44,7 @@ func TestBadVersion(t *testing.T) {
 			t.Fatalf("%v was rolled back: %+v", back, w.stands())
 		}
 		v := w.stands().Verdict
-		if v.Cause != BadVersion || v.Former != "v1" {
+		if v.Cause != drift.BadVersion || v.Former != "v1" {
 			t.Errorf("%+v", v)
 		}
 		contains(t, w.told().Summary, "answered by the one before")
@@ -83,7 +84,7 @@ func TestShiftedTraffic(t *testing.T) {
 		if back := w.house.rolled(); len(back) > 0 {
 			t.Fatalf("%v was rolled back by who shifts what is asked", back)
 		}
-		if v := w.stands().Verdict; v.Cause != Traffic {
+		if v := w.stands().Verdict; v.Cause != drift.Traffic {
 			t.Errorf("%+v", v)
 		}
 		contains(t, w.told().Summary, "retraining")
@@ -129,7 +130,7 @@ func TestFewCannotDowngrade(t *testing.T) {
 		if back := w.house.rolled(); len(back) > 0 {
 			t.Fatalf("three callers had %v rolled back: %+v", back, w.stands())
 		}
-		if v := w.stands().Verdict; v.Cause != Unclear {
+		if v := w.stands().Verdict; v.Cause != drift.Unclear {
 			t.Errorf("%+v", v)
 		}
 		contains(t, w.told().Summary, "somebody has to look")
@@ -278,7 +279,7 @@ func TestNaN(t *testing.T) {
 			return steady(x)
 		}
 		w.windows(5)
-		if v := w.stands().Verdict; v.Stage != Confirmed || v.Cause == BadVersion {
+		if v := w.stands().Verdict; v.Stage != Confirmed || v.Cause == drift.BadVersion {
 			t.Errorf("%+v", v)
 		}
 	})

@@ -60,7 +60,7 @@ func TestSlowPoison(t *testing.T) {
 		if v.First != origin || v.Baseline == origin {
 			t.Fatalf("the first baseline is %s, and was %s", v.First, origin)
 		}
-		if v.Verdict.Stage != Confirmed || v.Verdict.Cause != Walked || len(w.house.rolled()) > 0 {
+		if v.Verdict.Stage != Confirmed || v.Verdict.Cause != drift.Walked || len(w.house.rolled()) > 0 {
 			t.Errorf("%+v", v.Verdict)
 		}
 		contains(t, strings.Join(v.Verdict.Features, " "), "input c")
@@ -203,7 +203,7 @@ func TestPeopleJudge(t *testing.T) {
 	in(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.learn()
-		say := Said{Model: scorer, Cause: Traffic, Reason: "a new customer"}
+		say := Said{Model: scorer, Cause: drift.Traffic, Reason: "a new customer"}
 		if _, err := w.Judge(t.Context(), ana, say); pavise.KindOf(err) != pavise.Conflict {
 			t.Errorf("of a model that is stable: %v", err)
 		}
@@ -215,7 +215,7 @@ func TestPeopleJudge(t *testing.T) {
 			}
 		}
 		v, err := w.Judge(t.Context(), ana, say)
-		if err != nil || v.Verdict.Person != Traffic || v.Verdict.By != ana.Name() {
+		if err != nil || v.Verdict.Person != drift.Traffic || v.Verdict.By != ana.Name() {
 			t.Fatalf("%+v: %v", v, err)
 		}
 		w.windows(1)
@@ -272,7 +272,7 @@ func TestPeopleAreAsked(t *testing.T) {
 		w.shift = func(_ int, row []float64) { row[0] += 1 }
 		w.windows(5)
 		plan, err := w.PlanBaseline(t.Context(), onIt, asked[0])
-		if err != nil || plan.Cause != Traffic || plan.Digests()["cause"] != string(Traffic) {
+		if err != nil || plan.Cause != drift.Traffic || plan.Digests()["cause"] != string(drift.Traffic) {
 			t.Fatalf("%+v: %v", plan, err)
 		}
 		if err := w.approved(asked[0]); err != nil {
@@ -280,7 +280,7 @@ func TestPeopleAreAsked(t *testing.T) {
 		}
 		time.Sleep(24 * time.Hour)
 		w.windows(8)
-		if v := w.stands(); v.Verdict.Cause != Walked || len(asked) != 2 || !asked[1].Anew {
+		if v := w.stands(); v.Verdict.Cause != drift.Walked || len(asked) != 2 || !asked[1].Anew {
 			t.Errorf("of what was led away from the first baseline: %+v, %+v", v.Verdict, asked)
 		}
 	})
@@ -311,7 +311,7 @@ func TestPeopleAreAskedAgain(t *testing.T) {
 				t.Fatalf("%d: asked %d times, %v", i, asked, w.notes(KindActed))
 			}
 		}
-		if _, err := w.Judge(t.Context(), ana, Said{Model: scorer, Cause: Traffic, Reason: "a new customer"}); err != nil {
+		if _, err := w.Judge(t.Context(), ana, Said{Model: scorer, Cause: drift.Traffic, Reason: "a new customer"}); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(25 * time.Hour)

@@ -191,7 +191,7 @@ func (m *Monitor) BadVersions() (all []Bad) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, w := range m.models {
-		if v := w.Verdict; v.Stage == Confirmed && v.Cause == BadVersion && v.Person == "" && v.Version == w.Version {
+		if v := w.Verdict; v.Stage == Confirmed && v.Cause == drift.BadVersion && v.Person == "" && v.Version == w.Version {
 			all = append(all, Bad{w.model, w.Version})
 		}
 	}

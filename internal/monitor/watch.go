@@ -69,7 +69,7 @@ type kept struct {
 	Before   bool        `json:"before,omitempty"`  // outputs had begun to move before
 	At       [scales]int `json:"at"`                // in which window since then outputs were first found to move; 0: in none
 	Back     time.Time   `json:"back,omitzero"`     // when the house last brought a version back
-	Elder    elder       `json:"elder,omitempty"`   // what the version before said, of what is confirmed
+	Elder    drift.Elder `json:"elder,omitempty"`   // what the version before said, of what is confirmed
 	Verdict  Verdict     `json:"verdict"`           // as it stands
 	Quiet    []string    `json:"quiet,omitempty"`   // features of a verdict that people dismissed
 	Wait     *book.Order `json:"wait,omitempty"`    // a baseline that is to be learnt

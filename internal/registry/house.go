@@ -130,7 +130,7 @@ func (r *Registry) Altered(ctx context.Context, v *Version) (why string) {
 	if err := r.alarm(ctx, v, fault); err != nil {
 		r.cfg.Say("warning", fmt.Errorf("what was changed of %s cannot be told: %w", v.Ref, err))
 	}
-	return messageOf(fault)
+	return pavise.MsgOf(fault)
 }
 
 // alarm tells once of a version that is not as the house signed it.
@@ -141,7 +141,7 @@ func (r *Registry) alarm(ctx context.Context, v *Version, fault error) error {
 	if _, told := r.told.LoadOrStore(v.Name(), true); told {
 		return nil
 	}
-	why := clip(messageOf(fault), maxWords)
+	why := clip(pavise.MsgOf(fault), maxWords)
 	detail := Noted{Version: v.Ref, Digest: v.Digest, State: v.State, House: v.House, Why: why}
 	detail.Finding = &pavise.Finding{Kind: KindAltered, Severity: pavise.Critical, On: v.Name(), At: r.now(), Summary: why}
 	err := r.cfg.Guard.Note(ctx, KindAltered, nil, v.Name(), detail)
@@ -149,14 +149,6 @@ func (r *Registry) alarm(ctx context.Context, v *Version, fault error) error {
 		r.told.Delete(v.Name())
 	}
 	return err
-}
-
-// messageOf is what an error says, without what to do.
-func messageOf(err error) string {
-	if e, is := errors.AsType[*pavise.Error](err); is {
-		return e.Msg
-	}
-	return err.Error()
 }
 
 // begin signs what was ready before the house ever signed, as it is found. Killed meanwhile, it

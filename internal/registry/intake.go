@@ -201,7 +201,7 @@ func (r *Registry) Take(ctx context.Context, tenant string, ref Ref) (v *Version
 // look, which comes by itself, takes it back.
 func (r *Registry) stall(ctx context.Context, v pavise.Name, err error) {
 	if err != nil && ctx.Err() == nil {
-		r.stalled.Store(v, "its files are here, and cannot be taken in yet: "+clip(messageOf(err), maxWords/4))
+		r.stalled.Store(v, "its files are here, and cannot be taken in yet: "+clip(pavise.MsgOf(err), maxWords/4))
 	} else {
 		r.stalled.Delete(v)
 	}
