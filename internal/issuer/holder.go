@@ -98,6 +98,17 @@ func (h *Holders) AllRoles() (roles []string) {
 	return slices.Compact(roles)
 }
 
+// People is how many people hold certificates and answer for themselves, or did: to revoke one
+// takes nobody's approval, and must not bring back what was asked for while there were fewer.
+func (h *Holders) People() (n int) {
+	for _, one := range h.by {
+		if one.Kind == pavise.Human && one.By == (pavise.Name{}) && !one.Since.IsZero() {
+			n++
+		}
+	}
+	return n
+}
+
 // Holders returns who holds certificates now.
 func (ca *CA) Holders() *Holders { return ca.holders.Load() }
 

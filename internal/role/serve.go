@@ -384,7 +384,7 @@ func (s *Serve) openNodes(ctx context.Context) (err error) {
 
 // moreRooms are the rooms that only a control plane has.
 func (s *Serve) moreRooms() verbs.Rooms {
-	return verbs.Rooms{CA: s.ca, Revoked: s.revoked, Exchange: s.exchange, Nodes: s.nodes.States, Bundles: s.bundleKeys(), Link: s.consoleLink, MemberLink: s.memberLink, Rooms: evidence.Rooms{WitnessURL: s.FleetURL() + witnessPrefix}}
+	return verbs.Rooms{CA: s.ca, Strangers: len(s.cfg.Issuers) > 0, Revoked: s.revoked, Exchange: s.exchange, Nodes: s.nodes.States, Bundles: s.bundleKeys(), Link: s.consoleLink, MemberLink: s.memberLink, Rooms: evidence.Rooms{WitnessURL: s.FleetURL() + witnessPrefix}}
 }
 
 // openWires opens where findings go.

@@ -11,6 +11,7 @@ import (
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/change"
 	"github.com/pavise/pavise/internal/issuer"
+	"github.com/pavise/pavise/internal/registry"
 	"github.com/pavise/pavise/internal/store"
 )
 
@@ -67,6 +68,7 @@ func personRunner(rooms *Rooms) change.Runner {
 					Summary: fmt.Sprintf("let the person with the key %s join as %s, in the roles %s: compare the fingerprint with them", inv.Key, inv.ID, listed(inv.Roles)),
 					Parties: []pavise.Name{{Tenant: on.Tenant, Kind: pavise.Human, ID: inv.ID}},
 					Detail:  inv,
+					Need:    rooms.letIn(ca),
 				}, cmp.Or(ca.CheckPerson(inv), rooms.Guard.KnowsRoles(on.Tenant, inv.Roles))
 			})
 		},
@@ -81,6 +83,16 @@ func personRunner(rooms *Rooms) change.Runner {
 			return err
 		},
 	}
+}
+
+// letIn is how many approvals it takes to let a person in: as many as what takes most, or two
+// people could invent those whom they lack. It is one while fewer than three people are here:
+// somebody must be able to let the third one in.
+func (rooms *Rooms) letIn(ca *issuer.CA) int {
+	if rooms.Strangers || ca.Holders().People() >= 3 {
+		return registry.High.Approvals()
+	}
+	return 0
 }
 
 func listed(roles []string) string {

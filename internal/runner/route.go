@@ -8,6 +8,7 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/change"
+	"github.com/pavise/pavise/internal/registry"
 	"github.com/pavise/pavise/internal/route"
 )
 
@@ -47,9 +48,13 @@ func releaseRunner(rooms *Rooms) change.Runner {
 			if err == nil {
 				err = rooms.fit(ctx, on.Tenant, plan)
 			}
+			risk := registry.Low
+			if err == nil {
+				risk, err = rooms.risk(ctx, modelOf(on))
+			}
 			return change.Plan{
 				Summary: fmt.Sprintf("let %s be answered by %s%s%s", s.Name, shortModel(plan.Model), plan.Will.Aside(), plan.Will.Heard()),
-				Digests: map[string]string{routeBefore: plan.Before, "model": plan.Model}, Detail: plan,
+				Digests: map[string]string{routeBefore: plan.Before, "model": plan.Model}, Detail: plan, Risk: string(risk), Need: risk.Approvals(),
 			}, err
 		},
 		Run: func(ctx context.Context, act change.Act) error {
@@ -61,6 +66,23 @@ func releaseRunner(rooms *Rooms) change.Runner {
 		},
 		Breakable: func(pavise.Name, json.RawMessage) error { return nil },
 	}
+}
+
+// risk is that of the model that answers under a name, as the registry has it; of one that it
+// does not know, low. Else what takes more people where versions are published and deployed
+// would take fewer here.
+func (rooms *Rooms) risk(ctx context.Context, model pavise.Name) (registry.Risk, error) {
+	if rooms.Models == nil {
+		return registry.Low, nil
+	}
+	m, err := rooms.Models.Known(ctx, model)
+	if pavise.KindOf(err) == pavise.NotFound {
+		return registry.Low, nil
+	}
+	if err != nil {
+		return "", err
+	}
+	return m.Risk, nil
 }
 
 // fit refuses, with kind Denied, models of which the registry says that they may not answer.

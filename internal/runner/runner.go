@@ -37,13 +37,15 @@ type Rooms struct {
 	Grants   *guard.Grants
 	Routes   *route.Table
 	CA       *issuer.CA // nil: there is none
-	Gate     *gate.Gate // nil: there is none
-	Subjects *subject.Keys
-	Archive  *archive.Archive
-	Catalog  *catalog.Catalog    // nil: no datasets are known here
-	Tickets  func() *ticket.Desk // nil, or returns nil: changes are told to no tool here
-	Monitor  *monitor.Monitor    // nil: no models answer here
-	Models   *registry.Registry  // nil: no models are known here
+	// Strangers is whether people come by issuers of others, too, so that nobody knows how many.
+	Strangers bool
+	Gate      *gate.Gate // nil: there is none
+	Subjects  *subject.Keys
+	Archive   *archive.Archive
+	Catalog   *catalog.Catalog    // nil: no datasets are known here
+	Tickets   func() *ticket.Desk // nil, or returns nil: changes are told to no tool here
+	Monitor   *monitor.Monitor    // nil: no models answer here
+	Models    *registry.Registry  // nil: no models are known here
 	// Deployments are what runs where; nil: nothing is deployed from here.
 	Deployments *deploy.Deployments
 	// Bundles returns the runner of bundle.rotate, which takes nothing, or of

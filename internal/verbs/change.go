@@ -186,7 +186,7 @@ func (r RouteRequest) Why() string { return r.Reason }
 func (rooms *Rooms) Runners() map[string]change.Runner {
 	r := runner.Rooms{
 		Guard: rooms.Guard, Log: rooms.Log, Policies: rooms.Policies, Grants: rooms.Grants, Routes: rooms.Routes,
-		CA: rooms.CA, Gate: rooms.Gate, Subjects: rooms.Subjects, Archive: rooms.Archive, Catalog: rooms.Catalog, Monitor: rooms.Monitor, Models: rooms.Models, Deployments: rooms.Deployments, Known: Known, Tickets: func() *ticket.Desk { return rooms.Tickets },
+		CA: rooms.CA, Strangers: rooms.Strangers, Gate: rooms.Gate, Subjects: rooms.Subjects, Archive: rooms.Archive, Catalog: rooms.Catalog, Monitor: rooms.Monitor, Models: rooms.Models, Deployments: rooms.Deployments, Known: Known, Tickets: func() *ticket.Desk { return rooms.Tickets },
 	}
 	if rooms.Bundles != nil {
 		r.Bundles = rooms.Bundles.Change

@@ -554,8 +554,8 @@ func TestNobodyDrivesAlone(t *testing.T) {
 	}
 }
 
-// strict are the rules of an installation that lets its people in itself: three take part
-// when somebody is. LIMITATIONS.md says what two can do where that is not asked for.
+// strict is what the plan of person.invite asks for where three people have joined, or people come
+// by issuers of others: TestNewcomers holds it to that. LIMITATIONS.md says what two can do before.
 var strict = map[string]int{"person.invite": 2}
 
 // TestNoPairForHighRisk: what takes two approvals is beyond any two people with every role,

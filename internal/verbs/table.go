@@ -43,6 +43,7 @@ type Rooms struct {
 	Revoked     *issuer.Revocations
 	Exchange    *issuer.Exchange // nil: tokens are not exchanged
 	CA          *issuer.CA       // gives certificates to machines, programs and people; nil: there is none
+	Strangers   bool             // people come by issuers of others, too
 	Changes     *change.Changes
 	Nodes       func() []NodeState  // how the fleet's machines stand; nil: there is no fleet
 	Bundles     Bundles             // keys that sign what gateways are told; nil: there is no fleet
