@@ -251,6 +251,11 @@ func TestFleet(t *testing.T) {
 	p.listed(t)
 
 	p.running.stop() // the control plane is away
+	for deadline := time.Now().Add(20 * time.Second); three.Health().Bundle.Trouble == ""; time.Sleep(2 * time.Millisecond) {
+		if time.Now().After(deadline) { // what is on its way yet would be heard in the hour to come
+			t.Fatal("gw-3 does not miss the control plane")
+		}
+	}
 	hour.Store(int64(59 * time.Minute))
 	until(t, app, three, 200)
 	hour.Store(int64(61 * time.Minute)) // since its last word; what it has is good for two hours

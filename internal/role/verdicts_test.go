@@ -30,7 +30,7 @@ func product(weights ...float32) []byte {
 
 // askFor asks a gateway for rows until stop is closed, but for while it is to pause.
 func askFor(client *http.Client, g *Gateway, stop <-chan struct{}, pause *atomic.Bool) {
-	rng := rand.New(rand.NewPCG(1, 7))
+	rng := rand.New(rand.NewPCG(3, 7))
 	for {
 		select {
 		case <-stop:
