@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"html"
 	"io"
@@ -29,6 +30,9 @@ import (
 // TestMain lets this binary be the program, too: as a command of the scripts,
 // and as the process that tests kill.
 func TestMain(m *testing.M) {
+	if err := flag.Set("test.parallel", "4"); err != nil { // they wait for processes more than they work
+		panic(err)
+	}
 	syscall.Umask(0o022) // up refuses a directory that others may write in
 	testscript.Main(m, map[string]func(){"pavise": main})
 }
