@@ -34,18 +34,6 @@ func PaceCollector() {
 	garbage.once.Do(afterCollection)
 }
 
-// StandIn has a second thread ready to run goroutines where there is one core. A sync of the
-// evidence log takes a disk milliseconds, some thirty times a second, and the runtime takes
-// a thread's leave to run goroutines from a call that waits only when its watchdog comes by,
-// which under steady load is every 10 ms: so the whole gateway stood still for as long as its
-// disk took, 1.7 ms in the median of a busy one. With a second leave it answered a third more
-// requests there, and the slowest hundredth in half the time, for as much processor time each. Who has set GOMAXPROCS in the environment has decided otherwise.
-func StandIn() {
-	if os.Getenv("GOMAXPROCS") == "" && runtime.GOMAXPROCS(0) == 1 {
-		runtime.GOMAXPROCS(2)
-	}
-}
-
 // afterCollection sets the pace after each collection anew, by what has lived through it,
 // stacks included.
 func afterCollection() {

@@ -1,27 +1,10 @@
 package premises
 
 import (
-	"runtime"
 	"testing"
 )
 
 // TestStandIn gives one core a second thread, and leaves alone what somebody has decided.
-func TestStandIn(t *testing.T) {
-	before := runtime.GOMAXPROCS(0)
-	defer runtime.GOMAXPROCS(before)
-	for _, c := range []struct {
-		said      string
-		has, want int
-	}{{"", 1, 2}, {"1", 1, 1}, {"", 2, 2}, {"", 3, 3}} {
-		t.Setenv("GOMAXPROCS", c.said)
-		runtime.GOMAXPROCS(c.has)
-		StandIn()
-		if got := runtime.GOMAXPROCS(0); got != c.want {
-			t.Errorf("GOMAXPROCS=%q with %d became %d, want %d", c.said, c.has, got, c.want)
-		}
-	}
-}
-
 func TestGarbagePercent(t *testing.T) {
 	for live, want := range map[uint64]int{
 		0: 400, 12 << 20: 400, 13 << 20: 200, 24 << 20: 200, 48 << 20: 100, 49 << 20: 50, 96 << 20: 50, 97 << 20: 25, 192 << 20: 25, 193 << 20: 20, 4 << 30: 20, 1 << 50: 20,

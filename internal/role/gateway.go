@@ -580,10 +580,10 @@ func (g *Gateway) Health() Health {
 // Close comes after it.
 func (g *Gateway) Run(ctx context.Context) error {
 	premises.PaceCollector()
-	premises.StandIn()
 	rooms, stopRooms := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopRooms()
 	var house errgroup.Group
+	house.Go(func() error { premises.StandIn(rooms); return nil })
 	g.House.Keep(rooms, &house)
 	house.Go(func() error { return g.client.Run(rooms) })
 	house.Go(func() error { g.watchOrders(rooms); return nil })

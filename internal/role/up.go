@@ -443,10 +443,10 @@ func (u *Up) verifyCommand() string {
 // end. Close comes after it.
 func (u *Up) Run(ctx context.Context) error {
 	premises.PaceCollector()
-	premises.StandIn()
 	rooms, stopRooms := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopRooms()
 	var house errgroup.Group
+	house.Go(func() error { premises.StandIn(rooms); return nil })
 	u.House.Keep(rooms, &house)
 	u.ServeHealth(rooms, &house, u.Standing("up"))
 	house.Go(func() error { return u.verifier.Run(rooms) })
