@@ -167,8 +167,7 @@ func TestSwappedAfterApproval(t *testing.T) {
 }
 
 // TestAlteredAfterApproval has the registry find a version changed that is published, or was: it is
-// neither planned nor brought anywhere, and the way back to one whose files are those that were
-// approved stays open.
+// neither planned nor brought anywhere, on the way back either, until it is what was published.
 func TestAlteredAfterApproval(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
@@ -207,6 +206,10 @@ func TestAlteredAfterApproval(t *testing.T) {
 		alter(1, "it is not as it was signed")
 		w.rollback(t)
 		time.Sleep(time.Minute)
+		synctest.Wait()
+		w.wantRuns(t, map[string]string{"gw": "2", "fn": "2", "edge": "2"})
+		alter(1, "")
+		time.Sleep(10 * time.Minute)
 		synctest.Wait()
 		w.wantRuns(t, map[string]string{"gw": "1", "fn": "1", "edge": "1"})
 	})

@@ -288,7 +288,7 @@ func (d *Deployments) wanted(ctx context.Context, dep *Deployment, s *Spot) (wan
 		if v.Digest != one.held.Digest {
 			return want, swapped(v, one.held.Digest)
 		}
-		if err := unaltered(v); err != nil && !s.Safe { // on the way back its files are what was approved: that must do
+		if err := unaltered(v); err != nil { // on the way back, too: what it goes back to lies in the same database
 			return want, err
 		}
 		*one.to = &v

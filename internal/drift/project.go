@@ -57,8 +57,7 @@ func (p *Projection) Onto(from int, rows [][]float64, into []float64) {
 func projectSlowly(sums *[Directions]float64, signs [][Directions]float64, row []float64) {
 	for j, x := range row {
 		for d, sign := range &signs[j] {
-			product := x * sign
-			sums[d] += product
+			sums[d] += float64(x * sign) // rounded before it is added: some processors would do both at once
 		}
 	}
 }

@@ -46,7 +46,7 @@ func TestProjection(t *testing.T) {
 			for d := range Directions {
 				want := 0.0
 				for j, v := range row[from:][:width] {
-					want += v * old[d][j]
+					want += float64(v * old[d][j])
 				}
 				got := into[d*count+i]
 				if want != want && got != got && slowly[d] != slowly[d] {

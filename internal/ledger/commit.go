@@ -44,10 +44,20 @@ func (l *Log) writeAlone() {
 		wake(l.toWrite)
 		return
 	}
+	defer fatal()
 	if b, _ := l.take(); b != nil { // the writer may have been quicker, and ended since
 		l.commit(b)
 	}
 	<-l.pen
+}
+
+// fatal has a panic end the process, as one of the writer does. A server that recovers those of
+// its handlers would go on with a log that is in nobody's hands, and answer nobody any more.
+func fatal() {
+	if p := recover(); p != nil {
+		go panic(p)
+		select {}
+	}
 }
 
 // commit writes a batch, or none, as far as the disk has room. The caller has the pen.

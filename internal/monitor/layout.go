@@ -156,6 +156,14 @@ func (l *layout) same(other *layout) bool {
 	return l.numbers == other.numbers && l.texts == other.texts && slices.Equal(l.titles, other.titles)
 }
 
+// reads reports whether it finds in an exchange what another does: a version whose numbers are of
+// another family has the same features, and a layout of the former one would find none of them.
+func (l *layout) reads(other *layout) bool {
+	return slices.EqualFunc(l.ports, other.ports, func(a, b port) bool {
+		return a.Name == b.Name && a.output == b.output && a.width == b.width && a.Datatype.Family() == b.Datatype.Family()
+	})
+}
+
 // A sink takes what the rows of a batch have of a feature.
 type sink interface {
 	numbers(b *batch, feature int, values []float64)   // NaN: nothing

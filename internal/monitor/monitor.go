@@ -257,6 +257,10 @@ func (w *watched) same(l *layout) bool { return w.layout != nil && w.layout.same
 // learnt puts in force what was learnt.
 func (m *Monitor) learnt(ctx context.Context, w *watched) {
 	m.mu.Lock()
+	if w.learn == nil || m.models[w.model] != w { // people approved another baseline meanwhile, or the model is another
+		m.mu.Unlock()
+		return
+	}
 	text := w.learn.baseline(w.layout)
 	anew, version := w.learn.first, w.Version
 	before := w.bases[now]

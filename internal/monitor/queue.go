@@ -173,7 +173,7 @@ func (q *queue) seat(e *Exchange) *seat {
 	if s != nil {
 		next.missed.Store(s.missed.Load())
 		next.heard.Store(s.heard.Load())
-		if s.layout.same(next.layout) {
+		if s.layout.same(next.layout) && s.layout.reads(next.layout) {
 			next.layout = s.layout
 		}
 	}

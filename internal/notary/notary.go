@@ -27,6 +27,14 @@ const (
 	formerName = "model-former-NAME.key" // the same for people
 )
 
+// KindKey is the note of the key by which an installation signs models: of its first, and a finding
+// of one that took the place of a key which is gone.
+const KindKey = "model.key"
+
+// maxPaths is how many bytes the paths of a version have together: of each a signature may take
+// eight, and what reads one takes no more than 64 MiB.
+const maxPaths = 6 << 20
+
 // A Key is one with which the house signs, or did.
 type Key struct {
 	ID  string // what signatures call it
@@ -135,8 +143,16 @@ func (n *Notary) Key(id string) (Key, error) {
 	}
 }
 
-// Sign signs what a claim says. The same claim has the same signature, by the same key.
+// Sign signs what a claim says. The same claim has the same signature, by the same key. The error
+// is of kind Invalid for more than a signature has room for.
 func (n *Notary) Sign(c Claim) (bundle []byte, key Key, err error) {
+	paths := 0
+	for _, f := range c.Files {
+		paths += len(f.Path)
+	}
+	if paths > maxPaths {
+		return nil, n.keys[0], &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("the paths of its files have %d bytes together, and a signature has room for %d", paths, maxPaths), Hint: "put the files into an archive"}
+	}
 	bundle, err = n.signer.Sign(&oms.Manifest{Name: c.Says(), Hash: "sha256", Files: c.Files})
 	return bundle, n.keys[0], err
 }

@@ -3,18 +3,67 @@ package premises
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/config"
 	"github.com/pavise/pavise/internal/installation"
+	"github.com/pavise/pavise/internal/ledger"
 	"github.com/pavise/pavise/internal/model"
 	"github.com/pavise/pavise/internal/notary"
 	"github.com/pavise/pavise/internal/oms"
 	"github.com/pavise/pavise/internal/plainfile"
+	"github.com/pavise/pavise/internal/record"
 	"github.com/pavise/pavise/internal/registry"
 	"github.com/pavise/pavise/internal/sigstore"
 )
+
+// signsBy is the detail of notary.KindKey.
+type signsBy struct {
+	Finding *pavise.Finding `json:"finding,omitempty"`
+	Key     string          `json:"key"`
+}
+
+// notary opens the keys by which models are signed. An installation without any signs what it
+// finds, once; the log says whether that was before: else whoever takes the key away would have
+// everything signed that they wrote into the database.
+func (h *House) notary(ctx context.Context, k installation.Keys) (*notary.Notary, error) {
+	n, err := notary.Open(k.KEK, string(h.Data))
+	if err != nil || !n.Fresh() {
+		return n, err
+	}
+	key, err := n.Key("")
+	if err != nil {
+		return nil, err
+	}
+	on, is := pavise.Name{Tenant: h.Tenant, Kind: registry.Kind, ID: "any"}, signsBy{Key: key.ID}
+	filter := ledger.Filter{Tenant: h.Tenant, Kinds: []string{notary.KindKey}, Phase: record.Note}
+	for last, err := range h.Log.SelectBack(ctx, filter, h.Log.First(), h.Log.Size()) {
+		var was signsBy
+		if err == nil {
+			err = json.Unmarshal(last.Detail, &was)
+		}
+		if err != nil {
+			return nil, err
+		}
+		if was.Key == key.ID { // that start was killed, and signs the rest now
+			return n, nil
+		}
+		is.Finding = &pavise.Finding{
+			Kind: notary.KindKey, Severity: pavise.Critical, On: on, At: h.Now(),
+			Summary: "the key by which this installation signs models is gone (" + was.Key + "), and there is a new one: what the old one signed is neither published nor deployed until it is back, as model-former-NAME.key, or the files are added anew",
+		}
+		break
+	}
+	if err := h.Guard.Note(ctx, notary.KindKey, nil, on, is); err != nil {
+		return nil, err
+	}
+	if is.Finding != nil {
+		return n, n.Begin() // and signs nothing that is there
+	}
+	return n, nil
+}
 
 // OpenModels opens the models that the house knows. Datasets that they were trained on are
 // held to the catalog, which is open. What is ready the house signs, with a key in its directory;
@@ -24,7 +73,7 @@ func (h *House) OpenModels(ctx context.Context, k installation.Keys, signers []c
 	cfg := registry.Config{
 		Guard: h.Guard, Store: h.DB, Now: h.Now, Say: h.Say, Files: files, Dir: h.Data.Path("models"), Sealed: h.Catalog.Had,
 	}
-	if cfg.House, err = notary.Open(k.KEK, string(h.Data)); err != nil {
+	if cfg.House, err = h.notary(ctx, k); err != nil {
 		return err
 	}
 	cfg.Producers = models != nil && models.Signed

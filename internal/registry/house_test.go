@@ -217,21 +217,25 @@ func TestTampered(t *testing.T) {
 			}
 		})
 	}
-	t.Run("looked at anew", func(t *testing.T) { // to have the house sign other files as published
-		v := w.publish(t, `{"d": 1}`)
-		w.edit(t, v.Ref, func(d map[string]any) {
-			d["intake"], d["digest"] = "pending", DigestOf([]File{{"weights.json", 10, other}}).String()
-		},
-			`UPDATE registry_versions SET intake = 'pending', files = '[{"path":"weights.json","size":10,"digest":"`+other.String()+`"}]'`)
-		if again, err := w.Take(t.Context(), "local", v.Ref); err != nil || again.Intake != Ready {
-			t.Fatalf("%+v %v", again, err)
-		}
-		change := v.Change.String()
-		for range 2 {
-			if why := w.Altered(t.Context(), w.now(t, v.Ref)); why == "" {
-				t.Error("what was looked at anew passes for what was published")
+	t.Run("looked at anew", func(t *testing.T) { // to have the house sign other files as reviewed, or as published
+		pend := func(v *Version) {
+			w.edit(t, v.Ref, func(d map[string]any) {
+				d["intake"], d["risk"], d["digest"] = "pending", "low", DigestOf([]File{{"weights.json", 10, other}}).String()
+			},
+				`UPDATE registry_versions SET intake = 'pending', files = '[{"path":"weights.json","size":10,"digest":"`+other.String()+`"}]'`)
+			if again, err := w.Take(t.Context(), "local", v.Ref); err != nil || again.Intake != Pending {
+				t.Fatalf("what is no draft is looked at anew: %+v %v", again.Intake, err)
 			}
-			w.edit(t, v.Ref, func(d map[string]any) { d["change"] = change })
+		}
+		v := w.review(t, `{"e": 1}`)
+		pend(v)
+		if _, err := w.PlanPublish(t.Context(), "local", v.Ref); err == nil {
+			t.Error("other files pass for what was reviewed")
+		}
+		v = w.publish(t, `{"d": 1}`)
+		pend(v)
+		if why := w.Altered(t.Context(), w.now(t, v.Ref)); why == "" {
+			t.Error("other files pass for what was published")
 		}
 	})
 	t.Run("published by nobody", func(t *testing.T) {

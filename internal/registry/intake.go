@@ -151,14 +151,14 @@ func holds(m *oms.Manifest, files []File) error {
 	return nil
 }
 
-// unseen reports whether the files of a version are to be looked at once they are here: they are
-// pending, or it is a draft of which somebody says that they looked.
+// unseen reports whether the files of a version are to be looked at once they are here: of a draft,
+// or what was one until its quarantine. Of no other state anything is signed that has changed.
 func (v *Version) unseen() bool {
-	return v.Intake == Pending || v.Intake == Ready && v.State == Draft && v.Scan != nil && v.Scan.By != (pavise.Name{})
+	return v.Intake == Pending && (v.State == Draft || v.Was == Draft) || v.Intake == Ready && v.State == Draft && v.Scan != nil && v.Scan.By != (pavise.Name{})
 }
 
-// Take hashes and looks at the files of a pending version where they are here, all of them, and
-// at those of a draft of which somebody else says that they looked, and returns it as it is then. Files that are not what was said, or that do harm, are a
+// Take hashes and looks at the files of a pending draft where they are here, all of them, and
+// at those of one of which somebody else says that they looked, and returns it as it is then. Files that are not what was said, or that do harm, are a
 // finding. The error is of kind NotFound, or Unavailable for files that cannot be read now.
 //
 // Unguarded: a room of the house asks, that files have come; what is found is noted.

@@ -111,32 +111,35 @@ func (r *Registry) ByDigest(ctx context.Context, tenant string, digest Digest) (
 //
 // Unguarded: a room of the house asks, whose own caller was let in.
 func (r *Registry) Unfit(ctx context.Context, tenant, version string) error {
-	digest, err := ParseDigest(version)
-	if err != nil || digest == (Digest{}) {
-		return nil // it is on a server
-	}
-	var all []*Version
-	err = r.cfg.Store.View(ctx, func(tx *store.Tx) error {
-		all, err = selected(tx, `tenant = ? AND instr(files, ?) > 0 ORDER BY rowid DESC`, tenant, `"`+digest.String()+`"`)
-		return err
-	})
+	all, err := r.Having(ctx, tenant, version)
 	if err != nil {
 		return err
 	}
-	var ended *Version
-	fit := false
 	for _, v := range all {
 		if v.Barred() {
 			return unfit(v)
 		}
-		if fit = fit || !v.State.Ends(); ended == nil {
-			ended = v
-		}
 	}
-	if !fit && ended != nil {
-		return unfit(ended)
+	if len(all) > 0 && !slices.ContainsFunc(all, func(v *Version) bool { return !v.State.Ends() }) {
+		return unfit(all[0])
 	}
 	return nil
+}
+
+// Having returns the versions that have what answers behind a route among their files, the newest
+// first; of a model on a server there are none.
+//
+// Unguarded: as Unfit.
+func (r *Registry) Having(ctx context.Context, tenant, version string) (all []*Version, err error) {
+	digest, err := ParseDigest(version)
+	if err != nil || digest == (Digest{}) {
+		return nil, nil
+	}
+	err = r.cfg.Store.View(ctx, func(tx *store.Tx) error {
+		all, err = selected(tx, `tenant = ? AND instr(files, ?) > 0 ORDER BY rowid DESC`, tenant, `"`+digest.String()+`"`)
+		return err
+	})
+	return all, err
 }
 
 // unfit is the error of a version that may not answer.

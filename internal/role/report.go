@@ -28,9 +28,10 @@ type reporter struct {
 	client *http.Client
 	heard  []fleet.Bad // what the control plane heard last of bad versions
 	early  time.Time   // when the last early report was made
-	since  time.Time   // since when it does not hear of one; zero: it heard of all
-	called bool        // somebody was called since
-	failed bool        // the last report was not heard
+	// since is of each bad version since when the control plane does not hear of it; zero: somebody
+	// was called.
+	since  map[fleet.Bad]time.Time
+	failed bool // the last report was not heard
 }
 
 // report tells the control plane how it stands, every few seconds until ctx is done, and hears who
@@ -69,7 +70,7 @@ func (r *reporter) tell(ctx context.Context) (told fleet.Report, err error) {
 		r.failed = false
 		g.client.Wake()
 	}
-	r.heard, r.since, r.called = told.Bad, time.Time{}, false
+	r.heard, r.since = told.Bad, nil
 	if err := g.member.Believe(answer.Roots); err != nil {
 		g.Say("warning", err)
 	}
@@ -86,25 +87,25 @@ func (r *reporter) news(bad []fleet.Bad) bool {
 	return slices.ContainsFunc(bad, func(b fleet.Bad) bool { return !slices.Contains(r.heard, b) })
 }
 
-// unheard calls somebody, once, when a version was found to be bad and the control plane has not
-// heard of it for a while.
+// unheard calls somebody, once for each, when a version was found to be bad and the control plane
+// has not heard of it for a while.
 func (r *reporter) unheard(ctx context.Context, bad []fleet.Bad, why error) {
-	if !r.news(bad) {
-		return
-	}
-	if r.since.IsZero() {
-		r.since = time.Now()
-	}
-	if r.called || time.Since(r.since) < unheardAfter {
-		return
-	}
-	r.called = true
+	was := r.since
+	r.since = map[fleet.Bad]time.Time{}
 	for _, b := range bad {
-		if slices.Contains(r.heard, b) {
+		since, known := was[b]
+		switch {
+		case slices.Contains(r.heard, b):
 			continue
+		case !known:
+			since = time.Now()
+		case !since.IsZero() && time.Since(since) >= unheardAfter:
+			what := fmt.Sprintf("%s is badly answered by %.100s, and the control plane has not heard of it: %v. It is answered so until the control plane is back, or the grace is over", b.Model, b.Version, why)
+			if r.g.Finding(ctx, noteUnheard, b.Model, what, map[string]any{"version": b.Version}) == nil {
+				since = time.Time{}
+			}
 		}
-		what := fmt.Sprintf("%s is badly answered by %.100s, and the control plane has not heard of it: %v. It is answered so until the control plane is back, or the grace is over", b.Model, b.Version, why)
-		_ = r.g.Finding(ctx, noteUnheard, b.Model, what, map[string]any{"version": b.Version})
+		r.since[b] = since
 	}
 }
 

@@ -66,7 +66,8 @@ type formers struct {
 }
 
 // FormerBlobs says which ONNX models and calibrations a rollback of each route would need, by digest: a
-// gateway that has them goes back without a word from elsewhere but the order.
+// gateway that has them goes back without a word from elsewhere but the order. Of a route whose
+// history cannot be read it says nothing: that is no reason to tell gateways nothing at all.
 //
 // Unguarded: as of Model.
 func (t *Table) FormerBlobs(ctx context.Context) (map[pavise.Name][]string, error) {
@@ -77,11 +78,8 @@ func (t *Table) FormerBlobs(ctx context.Context) (map[pavise.Name][]string, erro
 	all := map[pavise.Name][]string{}
 	err := t.db.View(ctx, func(tx *store.Tx) error {
 		for name := range *of {
-			switch _, will, _, err := t.back(tx, name); {
-			case err == nil:
+			if _, will, _, err := t.back(tx, name); err == nil {
 				all[name] = will.Blobs()
-			case pavise.KindOf(err) != pavise.NotFound:
-				return err
 			}
 		}
 		return nil

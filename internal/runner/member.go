@@ -5,6 +5,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -68,7 +70,8 @@ func personRunner(rooms *Rooms) change.Runner {
 					Summary: fmt.Sprintf("let the person with the key %s join as %s, in the roles %s: compare the fingerprint with them", inv.Key, inv.ID, listed(inv.Roles)),
 					Parties: []pavise.Name{{Tenant: on.Tenant, Kind: pavise.Human, ID: inv.ID}},
 					Detail:  inv,
-					Need:    rooms.letIn(ca),
+					Need:    rooms.letIn(ca, inv),
+					Digests: map[string]string{"people who let somebody in": strconv.Itoa(max(rooms.letIn(ca, inv), 1))},
 				}, cmp.Or(ca.CheckPerson(inv), rooms.Guard.KnowsRoles(on.Tenant, inv.Roles))
 			})
 		},
@@ -86,13 +89,23 @@ func personRunner(rooms *Rooms) change.Runner {
 }
 
 // letIn is how many approvals it takes to let a person in: as many as what takes most, or two
-// people could invent those whom they lack. It is one while fewer than three people are here:
-// somebody must be able to let the third one in.
-func (rooms *Rooms) letIn(ca *issuer.CA) int {
-	if rooms.Strangers || ca.Holders().People() >= 3 {
-		return registry.High.Approvals()
+// people could invent those whom they lack. It is one, 0 here, while fewer than three people are
+// here, for somebody must be able to let the third one in; and for whoever comes back, with the
+// key and no more than the roles that they had.
+func (rooms *Rooms) letIn(ca *issuer.CA, inv issuer.Invite) int {
+	if !rooms.crowded(ca) {
+		return 0
 	}
-	return 0
+	was, err := ca.Holder(pavise.Human, inv.ID)
+	if err == nil && !was.Since.IsZero() && was.Revoked.IsZero() && was.Key == inv.Key && !slices.ContainsFunc(inv.Roles, func(role string) bool { return !slices.Contains(was.Roles, role) }) {
+		return 0
+	}
+	return registry.High.Approvals()
+}
+
+// crowded reports whether there are people enough to let others in together.
+func (rooms *Rooms) crowded(ca *issuer.CA) bool {
+	return rooms.Strangers || ca != nil && ca.Holders().People() >= 3
 }
 
 func listed(roles []string) string {

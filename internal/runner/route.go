@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/pavise/pavise"
@@ -50,7 +51,7 @@ func releaseRunner(rooms *Rooms) change.Runner {
 			}
 			risk := registry.Low
 			if err == nil {
-				risk, err = rooms.risk(ctx, modelOf(on))
+				risk, err = rooms.risk(ctx, modelOf(on), append([]string{plan.Model}, plan.Beside...))
 			}
 			return change.Plan{
 				Summary: fmt.Sprintf("let %s be answered by %s%s%s", s.Name, shortModel(plan.Model), plan.Will.Aside(), plan.Will.Heard()),
@@ -68,21 +69,32 @@ func releaseRunner(rooms *Rooms) change.Runner {
 	}
 }
 
-// risk is that of the model that answers under a name, as the registry has it; of one that it
-// does not know, low. Else what takes more people where versions are published and deployed
-// would take fewer here.
-func (rooms *Rooms) risk(ctx context.Context, model pavise.Name) (registry.Risk, error) {
+// risk is the highest of the model that the registry has under a route's name, and of all versions
+// whose files are to answer there; of what it does not know, low. Else what takes more people where
+// versions are published and deployed would take fewer here.
+func (rooms *Rooms) risk(ctx context.Context, model pavise.Name, answering []string) (worst registry.Risk, err error) {
+	worst = registry.Low
 	if rooms.Models == nil {
-		return registry.Low, nil
+		return worst, nil
 	}
 	m, err := rooms.Models.Known(ctx, model)
-	if pavise.KindOf(err) == pavise.NotFound {
-		return registry.Low, nil
+	if err == nil {
+		worst = m.Risk
+	} else if pavise.KindOf(err) != pavise.NotFound {
+		return worst, err
 	}
-	if err != nil {
-		return "", err
+	for _, one := range answering {
+		all, err := rooms.Models.Having(ctx, model.Tenant, one)
+		if err != nil {
+			return worst, err
+		}
+		for _, v := range all {
+			if slices.Index(registry.Risks, v.Risk) > slices.Index(registry.Risks, worst) {
+				worst = v.Risk
+			}
+		}
 	}
-	return m.Risk, nil
+	return worst, nil
 }
 
 // fit refuses, with kind Denied, models of which the registry says that they may not answer.

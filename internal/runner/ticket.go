@@ -7,6 +7,7 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/change"
+	"github.com/pavise/pavise/internal/registry"
 	"github.com/pavise/pavise/internal/ticket"
 )
 
@@ -75,7 +76,12 @@ func mapRunner(rooms *Rooms) change.Runner {
 			if err != nil {
 				return change.Plan{}, err
 			}
+			need := 0
+			if rooms.crowded(rooms.CA) { // as for a person who is invited
+				need = registry.High.Approvals()
+			}
 			return change.Plan{
+				Need:    need,
 				Summary: fmt.Sprintf("let what the account %s says in %s (%s at %s) be votes of %s, as %s, for %d days", ask.Account, on.ID, plan.Kind, plan.Place, ask.Person, listed(ask.Roles), ask.Days),
 				Digests: plan.Digests(), Detail: plan, Parties: []pavise.Name{ask.Person},
 			}, nil

@@ -12,6 +12,7 @@ import (
 	"github.com/pavise/pavise/internal/gateway"
 	"github.com/pavise/pavise/internal/issuer"
 	"github.com/pavise/pavise/internal/monitor"
+	"github.com/pavise/pavise/internal/notary"
 	"github.com/pavise/pavise/internal/openlineage"
 	"github.com/pavise/pavise/internal/parts"
 	"github.com/pavise/pavise/internal/receiver"
@@ -34,7 +35,7 @@ var notes = []string{
 	route.KindForgot, route.KindUnwatched, "watermark.committed", openlineage.KindRefuted, gate.KindHeld, gate.KindOdd, gate.KindExpired,
 	catalog.KindSealed, catalog.KindVerified, catalog.KindChanged, catalog.KindRestored, catalog.KindUnreachable, catalog.KindReachable, catalog.KindUnindexed, catalog.KindScreened, catalog.KindUnscreened,
 	deploy.KindSettled, deploy.KindPartial, deploy.KindStrayed, deploy.KindUnapproved, deploy.KindUntraced, deploy.KindChanged, deploy.KindRolledBack, deploy.KindPaged, deploy.KindUnwatched,
-	registry.KindMoved, registry.KindTaken, registry.KindHarmful, registry.KindOverdue, registry.KindSigned, registry.KindUnsigned, registry.KindVouched, registry.KindAltered,
+	registry.KindMoved, registry.KindTaken, registry.KindHarmful, registry.KindOverdue, registry.KindSigned, registry.KindUnsigned, registry.KindVouched, registry.KindAltered, notary.KindKey,
 	monitor.KindLearned, monitor.KindSuspected, monitor.KindConfirmed, monitor.KindActed, monitor.KindEnded, monitor.KindHeld, monitor.KindSwapped,
 	receiver.KindSilent, receiver.KindUnreachable, receiver.KindReplaced, receiver.KindTruncated, receiver.KindGone, receiver.KindLost, receiver.KindContradicted, receiver.KindRefused, receiver.KindTerms,
 }
