@@ -12,6 +12,7 @@ import (
 	"github.com/pavise/pavise/internal/deploy"
 	"github.com/pavise/pavise/internal/installation"
 	"github.com/pavise/pavise/internal/model"
+	"github.com/pavise/pavise/internal/notary"
 	"github.com/pavise/pavise/internal/registry"
 	"github.com/pavise/pavise/internal/store"
 )
@@ -100,5 +101,42 @@ func TestHouseSignature(t *testing.T) {
 	}
 	if err := release(); pavise.KindOf(err) != pavise.Denied || !strings.Contains(err.Error(), "waits for a signature") {
 		t.Errorf("without the producer's signature: %v", err)
+	}
+}
+
+// TestLostModelKey takes the key away by which the installation signs models, as whoever wrote
+// other files into the database would like it: the next start has a new key, signs nothing of what
+// is there, and says so once.
+func TestLostModelKey(t *testing.T) {
+	data := installation.Data(t.TempDir())
+	r := runUp(t, UpConfig{Data: data})
+	fraud := pavise.Name{Tenant: Tenant, Kind: "model", ID: "fraud"}
+	if _, err := r.Models.Create(t.Context(), r.person("dora"), registry.ModelSpec{Name: fraud, Risk: registry.Low}); err != nil {
+		t.Fatal(err)
+	}
+	r.publish(t, fraud, []byte(`{"weights": [1, 2, 3]}`))
+	r.stop()
+	if err := os.Remove(data.Path("model.key")); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		r = runUp(t, UpConfig{Data: data})
+		v, err := r.Models.Resolve(t.Context(), Tenant, registry.Ref{Model: "fraud", Version: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if why := r.Models.Altered(t.Context(), v); why == "" {
+			t.Error("what another key signed passes")
+		}
+		findings := 0
+		for _, rec := range r.Log.Records(0, r.Log.Size()) {
+			if rec.Kind == notary.KindKey && strings.Contains(string(rec.Detail), `"critical"`) {
+				findings++
+			}
+		}
+		if findings != 1 {
+			t.Errorf("%d findings", findings)
+		}
+		r.stop()
 	}
 }

@@ -17,9 +17,13 @@ import (
 func TestNewcomers(t *testing.T) {
 	w := newWorld(t)
 	ana := w.client(t, "operator")
+	keys := map[string]*ecdsa.PrivateKey{}
 	invite := func(id string) (ch api.ChangeView, key *ecdsa.PrivateKey) {
 		t.Helper()
-		key = newKey(t)
+		if key = keys[id]; key == nil {
+			key = newKey(t)
+			keys[id] = key
+		}
 		fingerprint, err := issuer.KeyFingerprint(&key.PublicKey)
 		if err == nil {
 			err = ana.Call(t.Context(), "person.invite", PersonRequest{ID: id, Key: fingerprint, Role: []string{"operator"}}, &ch)
@@ -29,6 +33,7 @@ func TestNewcomers(t *testing.T) {
 		}
 		return ch, key
 	}
+	early, _ := invite("mike") // while there is nobody yet
 	for _, id := range []string{"carl", "dora", "eve"} {
 		ch, key := invite(id)
 		if ch.Need != 1 {
@@ -51,6 +56,16 @@ func TestNewcomers(t *testing.T) {
 	}
 	if ch, _ := invite("mallory"); ch.Need != 2 {
 		t.Errorf("with three people here, somebody is let in by %d others", ch.Need)
+	}
+	if err := w.person(t, "another", "operator").Call(t.Context(), "change.approve", VoteRequest{ID: early.Name.ID, Digest: early.Digest}, nil); err == nil {
+		t.Error("what was proposed while fewer were here is approved by one now")
+	}
+	if ch, _ := invite("carl"); ch.Need != 1 {
+		t.Errorf("who comes back with their key is let in by %d others", ch.Need)
+	}
+	delete(keys, "carl")
+	if ch, _ := invite("carl"); ch.Need != 2 {
+		t.Errorf("who comes back with another key is let in by %d others", ch.Need)
 	}
 	if err := ana.Call(t.Context(), "node.revoke", HolderRequest{ID: "eve", Kind: pavise.Human}, nil); err != nil {
 		t.Fatal(err)
