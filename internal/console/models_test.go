@@ -26,6 +26,7 @@ func fraud() (model registry.Model, versions []*registry.Version) {
 		Files:       []registry.File{{Path: "model.onnx", Size: 2000, Digest: registry.Digest{2}}, {Path: "card.md", Size: 48, Digest: registry.Digest{3}}},
 		Scan:        &registry.Scan{Verdict: "clean"},
 		Signature:   &registry.Signature{Mode: "key", By: "ab12", Signer: "release-key"},
+		House:       &registry.House{Key: "cd34", At: began},
 		Datasets:    []registry.Seal{{Name: pavise.Name{Tenant: "local", Kind: "dataset", ID: "payments"}, Root: strings.Repeat("c", 64)}},
 		Evaluations: []registry.Evidence{{Result: registry.Pass, Summary: "AUC 0.97", Metrics: map[string]float64{"auc": 0.97}, Tool: "sklearn", By: ben, Record: 12}},
 		Attacks:     []registry.Evidence{{Result: registry.Fail, Summary: "copied in 500 rows", Tool: "redteam", By: ben, Record: 13, Stale: true}},
@@ -104,7 +105,7 @@ func TestModelPage(t *testing.T) {
 	checkHeaders(t, "/registry/of", resp, body)
 	said = text(body)
 	for _, want := range []string{
-		"Live fraud version 1", "2, 2.0 KiB", "clean", "by release-key , key ab12", "payments cccccccc", "not known here", "Evaluations Result Made with Says By pass sklearn AUC 0.97 auc 0.97 ben",
+		"Live fraud version 1", "2, 2.0 KiB", "clean", "Signed by its producer release-key , key ab12", "Signed here 2026-03-04 09:30 UTC: its files are those that were looked at. By the key cd34", "payments cccccccc", "not known here", "Evaluations Result Made with Says By pass sklearn AUC 0.97 auc 0.97 ben",
 		"Attacks on it Result Made with Says By fail of other files redteam copied in 500 rows", "model.onnx", "c-pub", "pavise model show fraud/1",
 	} {
 		if !strings.Contains(said, want) {
