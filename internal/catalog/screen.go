@@ -369,7 +369,7 @@ func (c *Catalog) judge(ctx context.Context, d *Dataset, s *Screening, run *scre
 		return nil, &pavise.Error{Kind: pavise.Unavailable, Msg: fmt.Sprintf("it took longer than %v", screeningTime), Hint: "screen a part of it: put the parts into datasets of their own", Err: bounded.Err()}
 	case err != nil:
 		return nil, err
-	case s.Baseline > 0 && s.Judged.Trusted == 0 && !s.Scheduled:
+	case s.Baseline > 0 && s.Judged.Trusted+s.Judged.Untrusted == 0 && !s.Scheduled:
 		return nil, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("no row of version %d lies there any more: there is nothing to trust", s.Baseline), Hint: "screen it without a baseline, or name another version"}
 	case s.Judged.clean():
 		s.State = ScreenClean
@@ -480,6 +480,9 @@ func (s *Screening) words(name pavise.Name) string {
 	text := fmt.Sprintf("of %s, %s, %d of %d rows look poisoned", name.ID, what, s.Judged.Quarantine, s.Judged.Rows)
 	if n := len(s.Judged.Dropped); n > 0 {
 		text += fmt.Sprintf("; and %d columns could not be looked at", n)
+	}
+	if n := s.Judged.Untrusted; n > 0 {
+		text += fmt.Sprintf("; and of %d files the columns may be others than they were", n)
 	}
 	return text
 }

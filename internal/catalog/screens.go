@@ -25,7 +25,7 @@ const (
 	ScreenWaiting    ScreenState = "waiting"    // for its turn
 	ScreenUnderWay   ScreenState = "screening"  // it is under way
 	ScreenClean      ScreenState = "clean"      // no row is to be quarantined
-	ScreenSuspect    ScreenState = "suspect"    // some are, or a trusted column was not looked at
+	ScreenSuspect    ScreenState = "suspect"    // some are, or something was not looked at as it is trusted
 	ScreenUnscreened ScreenState = "unscreened" // it could not be done
 )
 
@@ -66,8 +66,9 @@ func (s *Screening) same(o *Screening) bool {
 
 // Judged are the counts of a screening.
 type Judged struct {
-	Rows       int              `json:"rows"`    // that were judged
-	Trusted    int              `json:"trusted"` // that are in the baseline, too, and were not judged
+	Rows       int              `json:"rows"`                      // that were judged
+	Trusted    int              `json:"trusted"`                   // that are in the baseline, too, and were not judged
+	Untrusted  int              `json:"files_untrusted,omitempty"` // whose columns are not known to be those of the baseline
 	Columns    int              `json:"columns"`
 	Quarantine int              `json:"quarantine"` // rows that are bad enough
 	Dropped    []string         `json:"columns_dropped,omitempty"`
@@ -75,7 +76,7 @@ type Judged struct {
 }
 
 // clean reports whether nothing speaks against any row, as far as was looked.
-func (j Judged) clean() bool { return j.Quarantine == 0 && len(j.Dropped) == 0 }
+func (j Judged) clean() bool { return j.Quarantine+len(j.Dropped)+j.Untrusted == 0 }
 
 // A Report is what a person reads of a screening. Of rows it has where they stand and what speaks
 // against them.

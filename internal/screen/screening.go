@@ -73,6 +73,9 @@ func printScreening(w io.Writer, r catalog.Reported) {
 	if n := len(s.Judged.Dropped); n > 0 {
 		fmt.Fprintf(w, "\n%s of the baseline were NOT looked at\n", Count(n, "column"))
 	}
+	if n := s.Judged.Untrusted; n > 0 {
+		fmt.Fprintf(w, "\n%s NOT trusted: the columns may be others than in the baseline\n", Count(n, "file"))
+	}
 	fmt.Fprintf(w, "\nto quarantine: %d of %s; nothing was deleted\n", s.Judged.Quarantine, Count(s.Judged.Rows, "row"))
 }
 

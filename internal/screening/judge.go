@@ -1,17 +1,14 @@
 package screening
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 
 	"github.com/pavise/pavise"
@@ -105,17 +102,20 @@ func (j *Judge) judge(ctx context.Context, at Place, ask catalog.ToScreen) (judg
 	if err != nil {
 		return judged, nil, err
 	}
+	trust := &trust{}
 	if ask.Baseline != "" {
-		if s.Trusted, err = j.trusted(ctx, ask.Baseline); err != nil {
+		if trust, err = j.trusted(ctx, ask.Baseline, s.Files); err != nil {
 			return judged, nil, err
 		}
+		s.Trusted = trust.pass
 	}
 	result, err := s.Run(ctx)
 	if err != nil {
 		return judged, nil, err
 	}
 	judged, report = result.judged(key)
-	report.Notes = append(apart, report.Notes...)
+	judged.Untrusted = len(trust.strange)
+	report.Notes = slices.Concat(apart, trust.notes(), report.Notes)
 	return judged, report, nil
 }
 
@@ -134,7 +134,8 @@ func (s *Screen) take(seal, copied string) (key []byte, apart []string, err erro
 	defer x.Close()
 	sum, others := sha256.New(), 0
 	sum.Write([]byte("pavise screening/1\x00"))
-	for _, section := range x.Sections() {
+	for i := range x.Sections() {
+		section := x.Section(i)
 		switch {
 		case section.Format == rowseal.Link: // to one of the others
 			continue
@@ -145,9 +146,12 @@ func (s *Screen) take(seal, copied string) (key []byte, apart []string, err erro
 			continue
 		}
 		sum.Write(section.Digest[:])
-		f := File{Path: copied, Name: rowseal.Shown(filepath.Base(copied)), Format: table.Format(section.Format)}
+		f := File{Path: copied, Name: rowseal.Shown(filepath.Base(copied)), Format: table.Format(section.Format), path: section.Path}
 		if section.Path != "." {
-			f = File{Path: filepath.Join(copied, filepath.FromSlash(section.Path)), Name: rowseal.Shown(section.Path), Format: f.Format}
+			f.Path, f.Name = filepath.Join(copied, filepath.FromSlash(section.Path)), rowseal.Shown(section.Path)
+		}
+		if f.heading, err = headingOf(section); err != nil {
+			return nil, nil, err
 		}
 		s.Files = append(s.Files, f)
 	}
@@ -158,57 +162,6 @@ func (s *Screen) take(seal, copied string) (key []byte, apart []string, err erro
 		apart = append(apart, fmt.Sprintf("NOT LOOKED AT: %d files that are sealed by their bytes alone", others))
 	}
 	return sum.Sum(nil), apart, nil
-}
-
-// trusted reads which rows a seal has, from the index beside it. Each is trusted as often as it
-// stands there: copies of a good row may be poison, too.
-func (j *Judge) trusted(ctx context.Context, seal string) (func() func([32]byte) bool, error) {
-	m, err := dataset.ReadManifest(seal)
-	if err != nil {
-		return nil, err
-	}
-	if m.Rows() > uint64(j.Bounds.Rows) {
-		return nil, invalid("screen it without a baseline", "the baseline has %d rows, and %d are held at most", m.Rows(), j.Bounds.Rows)
-	}
-	x, err := rowseal.OpenIndex(seal+rowseal.IndexSuffix, m)
-	if err != nil {
-		return nil, err
-	}
-	defer x.Close()
-	var all [][32]byte
-	for i := range x.Sections() {
-		section := x.Section(i)
-		if !section.Format.HasRows() {
-			continue
-		}
-		if err := section.Check(ctx, runtime.GOMAXPROCS(0)); err != nil {
-			return nil, err
-		}
-		digests, err := io.ReadAll(io.NewSectionReader(section.RowsAt(), 0, int64(section.Rows)*sha256.Size))
-		if err != nil {
-			return nil, rowseal.FileFault(seal+rowseal.IndexSuffix, err)
-		}
-		for ; len(digests) > 0; digests = digests[sha256.Size:] {
-			all = append(all, [32]byte(digests))
-		}
-	}
-	order := func(a, b [32]byte) int { return bytes.Compare(a[:], b[:]) }
-	slices.SortFunc(all, order)
-	return func() func([32]byte) bool {
-		met := make([]int32, len(all)) // by the first of those that are alike
-		return func(row [32]byte) bool {
-			first, found := slices.BinarySearchFunc(all, row, order)
-			if !found {
-				return false
-			}
-			next := first + int(met[first])
-			if next >= len(all) || all[next] != row {
-				return false
-			}
-			met[first]++
-			return true
-		}
-	}, nil
 }
 
 // judged puts what came of a screening into what a server keeps.

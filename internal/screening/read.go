@@ -56,6 +56,9 @@ type File struct {
 	Path   string
 	Name   string // for people
 	Format table.Format
+
+	path    string // in a seal
+	heading heading
 }
 
 // files are what is screened.
@@ -80,7 +83,7 @@ func (f File) open() (*table.File, error) {
 }
 
 // splits says which rows are trusted, for one pass over them.
-func (s *Screen) splits() func(row [32]byte) bool {
+func (s *Screen) splits() func(file int, row [32]byte) bool {
 	if s.Trusted == nil {
 		return nil
 	}
@@ -183,12 +186,16 @@ func (seen counts) take(row table.Row, width int) counts {
 // kinds goes through files and counts what the cells of each column hold, apart for the rows
 // that are trusted; screened says that the files are not the baseline's.
 func (s *Screen) kinds(ctx context.Context, files []File, screened bool, mine, theirs map[string]held) (all []string, err error) {
-	var trusts func([32]byte) bool
+	var trusts func(int, [32]byte) bool
 	if screened {
 		trusts = s.splits()
 	}
 	for k, file := range files {
-		names, err := s.kindsOf(ctx, file, trusts, mine, theirs)
+		var of func([32]byte) bool
+		if trusts != nil {
+			of = func(row [32]byte) bool { return trusts(k, row) }
+		}
+		names, err := s.kindsOf(ctx, file, of, mine, theirs)
 		if err != nil {
 			return nil, err
 		}
@@ -379,7 +386,7 @@ func (l *layout) rows() *rows {
 type collector struct {
 	screen *Screen
 	source string // the column that says who sent a row; empty: none
-	trusts func([32]byte) bool
+	trusts func(file int, row [32]byte) bool
 	layout *layout
 	values *dictionary
 	mine   *rows
@@ -431,7 +438,7 @@ func (c *collector) from(ctx context.Context, k int32, file File) error {
 			}
 		}
 		hash, r := [32]byte(proof.Leaf(row.Raw())), c.mine
-		if c.trusts != nil && c.trusts(hash) {
+		if c.trusts != nil && c.trusts(int(k), hash) {
 			r = c.theirs
 		}
 		r.hash, r.file, r.line, r.seal = append(r.hash, hash), append(r.file, k), append(r.line, row.Line()), append(r.seal, seal)
