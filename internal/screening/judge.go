@@ -22,11 +22,30 @@ import (
 type Bounds struct {
 	Bytes int64 // of the dataset, and of the disk for a copy of it
 	Cells int   // features and two more, times rows
-	Rows  int
+	Rows  int   // of its seal, with headers and empty lines
+	Files int   // 0: as many as a seal has
 }
 
 // UsualBounds keep one below about two GiB of memory.
-var UsualBounds = Bounds{Bytes: 4 << 30, Cells: 1 << 24, Rows: 1 << 20}
+var UsualBounds = Bounds{Bytes: 4 << 30, Cells: 1 << 24, Rows: 1 << 20, Files: 1 << 16}
+
+// index bounds what the seal of a copy takes of the disk beside it. A file that is nothing but
+// ends of lines has more bytes of digests than of its own.
+func (b Bounds) index() func(n int64) error {
+	const (
+		each  = 40      // bytes of a row or block: its digest, and of its line end 5 at worst
+		files = 2 << 10 // of a file, in the manifest and the journal
+		rest  = 1 << 20
+	)
+	left := each*(int64(b.Rows)+b.Bytes>>16) + files*int64(cmp.Or(b.Files, rowseal.MaxFiles)) + rest
+	return func(n int64) error {
+		if n > left {
+			return invalid("screen a part of it: put the parts into datasets of their own", "it has more than %d rows, empty lines counted, or files with very long names", b.Rows)
+		}
+		left -= n
+		return nil
+	}
+}
 
 // A Judge screens datasets for a server. It is safe for concurrent use.
 type Judge struct {
@@ -85,12 +104,12 @@ func (j *Judge) judge(ctx context.Context, at Place, ask catalog.ToScreen) (judg
 	if err := os.Mkdir(into, 0o700); err != nil {
 		return judged, nil, &pavise.Error{Kind: pavise.Unavailable, Msg: "a copy cannot be written: " + err.Error(), Hint: "make room on the disk of the data directory", Err: err}
 	}
-	copied, err := (&dataset.Copy{Path: at.Path, Within: at.Within, Into: into, Most: j.Bounds.Bytes}).Run(ctx)
+	copied, err := (&dataset.Copy{Path: at.Path, Within: at.Within, Into: into, Most: j.Bounds.Bytes, Files: j.Bounds.Files}).Run(ctx)
 	if err != nil {
 		return judged, nil, err
 	}
 	seal := filepath.Join(ask.Dir, "copy.seal")
-	made, err := (&dataset.Seal{Path: copied, Out: seal, Format: cmp.Or(ask.Place.Format, "auto"), ByBlock: ask.Place.ByBlock}).Run(ctx)
+	made, err := (&dataset.Seal{Path: copied, Out: seal, Format: cmp.Or(ask.Place.Format, "auto"), ByBlock: ask.Place.ByBlock, Grow: j.Bounds.index()}).Run(ctx)
 	if err != nil {
 		return judged, nil, err
 	}

@@ -1,6 +1,7 @@
 package screening
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"os"
@@ -98,12 +99,20 @@ func TestJudgeIsBoundToBytes(t *testing.T) {
 		"no such label":                  {func(_ string, ask *catalog.ToScreen, _ *Bounds) { ask.Terms.Label = "klass" }, pavise.Invalid, `flows.csv: it has no column "klass"`},
 		"no such source":                 {func(_ string, ask *catalog.ToScreen, _ *Bounds) { ask.Terms.Source = "who" }, pavise.Invalid, `it has no column "who"`},
 		"a class of its own in each row": {func(_ string, ask *catalog.ToScreen, _ *Bounds) { ask.Terms.Label = "a" }, pavise.Invalid, "is no class"},
-		"too many bytes":                 {func(_ string, _ *catalog.ToScreen, b *Bounds) { b.Bytes = int64(len(text)) - 1 }, pavise.Invalid, "are copied at most"},
+		"too many bytes":                 {func(_ string, _ *catalog.ToScreen, b *Bounds) { b.Bytes = int64(len(text)) - 1 }, pavise.Invalid, "no more are copied"},
 		"too many cells":                 {func(_ string, _ *catalog.ToScreen, b *Bounds) { b.Cells = 400*11 - 1 }, pavise.Invalid, "more than 399 rows of 9 columns"},
-		"too many rows":                  {func(_ string, _ *catalog.ToScreen, b *Bounds) { b.Rows = 399 }, pavise.Invalid, "more than 399 rows"},
-		"a baseline that is not there":   {func(_ string, ask *catalog.ToScreen, _ *Bounds) { ask.Baseline = "/absent.seal" }, pavise.NotFound, "absent.seal"},
-		"a baseline with too many rows":  {func(path string, ask *catalog.ToScreen, b *Bounds) { ask.Baseline, _ = sealedAt(t, path); b.Rows = 400 }, pavise.Invalid, "the baseline has 401 rows"},
-		"all is well":                    {func(string, *catalog.ToScreen, *Bounds) {}, 0, ""},
+		"nothing but ends of lines": {func(path string, ask *catalog.ToScreen, b *Bounds) {
+			b.Bytes, b.Rows, b.Files = 1<<20, 1000, 1
+			if err := os.WriteFile(path, bytes.Repeat([]byte("\n"), 1<<17), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			_, now := sealedAt(t, path)
+			ask.Root = now.Root
+		}, pavise.Invalid, "more than 1000 rows, empty lines counted"},
+		"too many rows":                 {func(_ string, _ *catalog.ToScreen, b *Bounds) { b.Rows = 399 }, pavise.Invalid, "more than 399 rows"},
+		"a baseline that is not there":  {func(_ string, ask *catalog.ToScreen, _ *Bounds) { ask.Baseline = "/absent.seal" }, pavise.NotFound, "absent.seal"},
+		"a baseline with too many rows": {func(path string, ask *catalog.ToScreen, b *Bounds) { ask.Baseline, _ = sealedAt(t, path); b.Rows = 400 }, pavise.Invalid, "the baseline has 401 rows"},
+		"all is well":                   {func(string, *catalog.ToScreen, *Bounds) {}, 0, ""},
 	} {
 		path := written(t, "flows.csv", text)
 		_, ask := sealedAt(t, path)
