@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -353,7 +354,7 @@ func (c *Catalog) judge(ctx context.Context, d *Dataset, s *Screening, run *scre
 			err = &pavise.Error{Kind: pavise.Internal, Msg: fmt.Sprintf("screening it went wrong: %v", p), Hint: "look at what lies there, and report this"}
 		}
 	}()
-	ask := ToScreen{Place: d.Watch.Place, Root: s.Root, Terms: s.Terms, Dir: dir, Say: func(text string) {
+	ask := ToScreen{Place: d.Watch.Place, Root: s.Root, Terms: s.Terms, Dir: dir, Time: screeningTime, Say: func(text string) {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		run.said = cut(text, maxSaid)
@@ -361,12 +362,10 @@ func (c *Catalog) judge(ctx context.Context, d *Dataset, s *Screening, run *scre
 	if s.Baseline > 0 {
 		ask.Baseline = c.sealFile(d.Name, s.Trust)
 	}
-	bounded, cancel := context.WithTimeout(ctx, screeningTime)
-	defer cancel()
-	s.Judged, report, err = c.cfg.Screen(bounded, ask)
+	s.Judged, report, err = c.cfg.Screen(ctx, ask)
 	switch {
-	case bounded.Err() != nil:
-		return nil, &pavise.Error{Kind: pavise.Unavailable, Msg: fmt.Sprintf("it took longer than %v", screeningTime), Hint: "screen a part of it: put the parts into datasets of their own", Err: bounded.Err()}
+	case errors.Is(err, context.DeadlineExceeded):
+		return nil, &pavise.Error{Kind: pavise.Unavailable, Msg: fmt.Sprintf("it took longer than %v", screeningTime), Hint: "screen a part of it: put the parts into datasets of their own", Err: err}
 	case err != nil:
 		return nil, err
 	case s.Baseline > 0 && s.Judged.Trusted+s.Judged.Untrusted == 0 && !s.Scheduled:

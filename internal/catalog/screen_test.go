@@ -39,6 +39,8 @@ func (w *world) asked() []ToScreen {
 // stuck judges nothing before it is stopped.
 func stuck(ctx context.Context, ask ToScreen) (Judged, *Report, error) {
 	ask.Say("3 of 10 screens done …")
+	ctx, cancel := context.WithTimeout(ctx, ask.Time)
+	defer cancel()
 	<-ctx.Done()
 	return Judged{}, nil, ctx.Err()
 }

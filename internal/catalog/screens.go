@@ -113,6 +113,7 @@ type ToScreen struct {
 	Terms    Terms
 	Baseline string                // the seal whose rows are trusted, with its index beside it; empty: none are
 	Dir      string                // for what is needed meanwhile; whoever asks removes it
+	Time     time.Duration         // that it may take once it has its turn: then the error is context.DeadlineExceeded
 	Say      func(progress string) // gets a line now and then
 }
 

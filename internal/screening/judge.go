@@ -73,6 +73,11 @@ func (j *Judge) Judge(ctx context.Context, at Place, ask catalog.ToScreen) (cata
 	case <-ctx.Done():
 		return catalog.Judged{}, nil, ctx.Err()
 	}
+	if ask.Time > 0 { // which nobody's wait for a turn counts against
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, ask.Time)
+		defer cancel()
+	}
 	type verdict struct {
 		judged catalog.Judged
 		report *catalog.Report
@@ -92,6 +97,9 @@ func (j *Judge) Judge(ctx context.Context, at Place, ask catalog.ToScreen) (cata
 	}()
 	select {
 	case v := <-ended:
+		if ctx.Err() != nil { // whatever it was stopped at
+			return catalog.Judged{}, nil, ctx.Err()
+		}
 		return v.judged, v.report, v.err
 	case <-ctx.Done():
 		return catalog.Judged{}, nil, ctx.Err()

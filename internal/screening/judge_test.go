@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/parquet-go/parquet-go"
@@ -100,7 +102,10 @@ func TestJudgeIsBoundToBytes(t *testing.T) {
 		"no such source":                 {func(_ string, ask *catalog.ToScreen, _ *Bounds) { ask.Terms.Source = "who" }, pavise.Invalid, `it has no column "who"`},
 		"a class of its own in each row": {func(_ string, ask *catalog.ToScreen, _ *Bounds) { ask.Terms.Label = "a" }, pavise.Invalid, "is no class"},
 		"too many bytes":                 {func(_ string, _ *catalog.ToScreen, b *Bounds) { b.Bytes = int64(len(text)) - 1 }, pavise.Invalid, "no more are copied"},
-		"too many cells":                 {func(_ string, _ *catalog.ToScreen, b *Bounds) { b.Cells = 400*11 - 1 }, pavise.Invalid, "more than 399 rows of 9 columns"},
+		"too many columns": {func(path string, ask *catalog.ToScreen, b *Bounds) {
+			ask.Terms.Omit, b.Cells = []string{"a", "b", "c", "d", "e", "f", "g"}, 9
+		}, pavise.Invalid, "more than 9 columns"},
+		"too many cells": {func(_ string, _ *catalog.ToScreen, b *Bounds) { b.Cells = 400*11 - 1 }, pavise.Invalid, "more than 399 rows of 9 columns"},
 		"nothing but ends of lines": {func(path string, ask *catalog.ToScreen, b *Bounds) {
 			b.Bytes, b.Rows, b.Files = 1<<20, 1000, 1
 			if err := os.WriteFile(path, bytes.Repeat([]byte("\n"), 1<<17), 0o600); err != nil {
@@ -215,5 +220,52 @@ func TestJudgeStops(t *testing.T) {
 	ask.Dir = t.TempDir()
 	if _, _, err := j.Judge(t.Context(), Place{path, filepath.Dir(path)}, ask); err != nil {
 		t.Errorf("once it has ended: %v", err)
+	}
+}
+
+// TestJudgeTimesWhatIsUnderWay: the time that one may take begins when it has its turn, and a screen
+// of very many columns looks at the clock within a row.
+func TestJudgeTimesWhatIsUnderWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		path := written(t, "flows.csv", flowsHeader+"tcp,1,2,3,4,5,6,7,8,benign\n")
+		_, ask := sealedAt(t, path)
+		at, j := Place{path, filepath.Dir(path)}, NewJudge(UsualBounds, 1)
+		j.slots <- struct{}{} // somebody else's
+		go func() {
+			time.Sleep(time.Hour)
+			<-j.slots
+		}()
+		ask.Time = time.Minute
+		if _, _, err := j.Judge(t.Context(), at, ask); err != nil {
+			t.Errorf("after an hour's wait: %v", err)
+		}
+		ask.Dir, ask.Say = t.TempDir(), func(string) { time.Sleep(2 * time.Minute) }
+		if _, _, err := j.Judge(t.Context(), at, ask); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("longer than it may take: %v", err)
+		}
+		j.slots <- struct{}{} // once it has ended by itself
+	})
+}
+
+// TestManyColumns reads a table with as many columns as there may be in little time, and stops within it.
+func TestManyColumns(t *testing.T) {
+	const many = 1 << 17
+	var text strings.Builder
+	for i := range many {
+		fmt.Fprintf(&text, "c%d,", i)
+	}
+	text.WriteString("class\n" + strings.Repeat("1,", many) + "a\n" + strings.Repeat("2,", many) + "b\n")
+	path := written(t, "wide.csv", text.String())
+	s := &Screen{File: path, Label: "class"}
+	names, err := s.kinds(t.Context(), s.files(), true, map[string]held{}, map[string]held{})
+	if err != nil || len(names) != many+1 {
+		t.Errorf("%d columns: %v", len(names), err)
+	}
+	stopped, stop := context.WithCancel(t.Context())
+	stop()
+	path = written(t, "wide.csv", text.String()+strings.Repeat(strings.Repeat("1,", many)+"a\n", 8))
+	s.File = path
+	if _, err := s.kinds(stopped, s.files(), true, map[string]held{}, map[string]held{}); !errors.Is(err, context.Canceled) {
+		t.Errorf("stopped: %v", err)
 	}
 }

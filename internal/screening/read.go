@@ -20,6 +20,7 @@ import (
 const (
 	maxCells = 1 << 27 // features times rows
 	maxTexts = 1 << 17 // different texts of a column; what has more names rows
+	someWork = 1 << 20 // cells that are gone through before somebody asks whether to go on
 	maxShown = 64      // bytes of a text that are kept; longer ones are told apart by their hash
 )
 
@@ -102,15 +103,17 @@ func (s *Screen) read(ctx context.Context) (file, baseline *rows, err error) {
 		if trusted, err = s.kinds(ctx, []File{s.trustedFile()}, false, theirs, nil); err != nil {
 			return nil, nil, err
 		}
+		has := setOf(trusted)
 		for _, name := range names {
-			if !slices.Contains(trusted, name) && name != s.Source && name != table.Unnamed && !slices.Contains(s.Omit, name) {
+			if !has[name] && name != s.Source && name != table.Unnamed && !slices.Contains(s.Omit, name) {
 				return nil, nil, invalid("a baseline has the columns of the file", "%s: it has no column %.80q", filepath.Base(s.Baseline), name)
 			}
 		}
 	}
 	l := s.layout(names, mine, theirs)
+	has := setOf(names)
 	for _, name := range trusted {
-		if !slices.Contains(names, name) && theirs[name] != (held{}) && name != table.Unnamed && name != s.Source && !slices.Contains(s.Omit, name) {
+		if !has[name] && theirs[name] != (held{}) && name != table.Unnamed && name != s.Source && !slices.Contains(s.Omit, name) {
 			l.drop(name, "the file has it not")
 		}
 	}
@@ -131,6 +134,15 @@ func (s *Screen) read(ctx context.Context) (file, baseline *rows, err error) {
 		baseline = c.mine
 	}
 	return file, baseline, values.finish(s, l, file, baseline)
+}
+
+// setOf has names found in one step: there may be a million.
+func setOf(names []string) map[string]bool {
+	set := make(map[string]bool, len(names))
+	for _, name := range names {
+		set[name] = true
+	}
+	return set
 }
 
 func (s *Screen) trustedFile() File { return File{Path: s.Baseline, Name: filepath.Base(s.Baseline)} }
@@ -190,6 +202,7 @@ func (s *Screen) kinds(ctx context.Context, files []File, screened bool, mine, t
 	if screened {
 		trusts = s.splits()
 	}
+	have := map[string]bool{}
 	for k, file := range files {
 		var of func([32]byte) bool
 		if trusts != nil {
@@ -208,9 +221,12 @@ func (s *Screen) kinds(ctx context.Context, files []File, screened bool, mine, t
 			}
 		}
 		for _, name := range names {
-			if !slices.Contains(all, name) {
-				all = append(all, name)
+			if !have[name] {
+				have[name], all = true, append(all, name)
 			}
+		}
+		if len(all) > s.most() {
+			return nil, invalid("screen a part at a time", "%s: there are more than %d columns, and no more cells are held at once", file.Name, s.most())
 		}
 	}
 	return all, nil
@@ -223,16 +239,21 @@ func (s *Screen) kindsOf(ctx context.Context, file File, trusts func([32]byte) b
 	}
 	defer f.Close()
 	var seen, trusted counts
-	n := 0
+	n, work := 0, 0
 	for row, err := range f.Rows() {
 		if err != nil {
 			return nil, err
 		}
 		if n++; n%4096 == 0 {
-			if ctx.Err() != nil {
+			s.say("%s: %d rows …", file.Name, n)
+		}
+		if work += f.Width() + 256; work >= someWork {
+			if work = 0; ctx.Err() != nil {
 				return nil, ctx.Err()
 			}
-			s.say("%s: %d rows …", file.Name, n)
+		}
+		if f.Width() > s.most() {
+			return nil, invalid("screen a part at a time", "%s: there are more than %d columns, and no more cells are held at once", file.Name, s.most())
 		}
 		if trusts != nil && trusts([32]byte(proof.Leaf(row.Raw()))) {
 			trusted = trusted.take(row, f.Width())
@@ -412,20 +433,22 @@ func (c *collector) from(ctx context.Context, k int32, file File) error {
 	}
 	defer f.Close()
 	s, l := c.screen, c.layout
-	width, n := -1, int64(0)
+	width, n, work := -1, int64(0), 0
 	for row, err := range f.Rows() {
 		if err != nil {
 			return err
 		}
 		if w := f.Width(); w != width {
-			width = w
+			width, work = w, work+w // which a row of JSONL may do once for each of very many
 			l.find(f.Columns(), s.Label, c.source)
 		}
 		if n%4096 == 0 {
-			if ctx.Err() != nil {
+			s.say("%s: %d rows read …", file.Name, n)
+		}
+		if work += len(l.names) + 256; work >= someWork {
+			if work = 0; ctx.Err() != nil {
 				return ctx.Err()
 			}
-			s.say("%s: %d rows read …", file.Name, n)
 		}
 		n++
 		if c.held++; c.held*(len(l.names)+2) > s.most() || s.MostRows > 0 && c.held > s.MostRows {
