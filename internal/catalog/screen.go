@@ -480,6 +480,9 @@ func (s *Screening) words(name pavise.Name) string {
 	if n := len(s.Judged.Dropped); n > 0 {
 		text += fmt.Sprintf("; and %d columns could not be looked at", n)
 	}
+	if n := s.Judged.Apart; n > 0 {
+		text += fmt.Sprintf("; and %d files were not looked at", n)
+	}
 	if n := s.Judged.Untrusted; n > 0 {
 		text += fmt.Sprintf("; and of %d files the columns may be others than they were", n)
 	}

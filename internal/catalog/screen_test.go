@@ -348,6 +348,24 @@ func TestEachNewContentIsScreened(t *testing.T) {
 	})
 }
 
+// What was not looked at, or not as it is trusted, is not clean, and the finding says so.
+func TestScreeningIsCleanOfAllThatIsThere(t *testing.T) {
+	hours(t, func(t *testing.T, w *world) {
+		w.watch(t)
+		for words, j := range map[string]Judged{"; and 2 files were not looked at": {Rows: 1, Apart: 2}, "; and of 3 files the columns may be others than they were": {Rows: 1, Untrusted: 3}} {
+			w.judges(func(context.Context, ToScreen) (Judged, *Report, error) { return j, &Report{}, nil })
+			if s := w.screen(t).Screening; s.State != ScreenSuspect {
+				t.Errorf("%+v", s)
+			}
+			notes := w.screenNotes(t)
+			if last := notes[len(notes)-1]; last.Finding == nil || last.Finding.Summary != "of rows, version 1, 0 of 1 rows look poisoned"+words {
+				t.Errorf("%+v", last)
+			}
+			time.Sleep(time.Second)
+		}
+	})
+}
+
 // A note that was left before the process was killed is not left again.
 func TestScreeningIsNotedOnce(t *testing.T) {
 	hours(t, func(t *testing.T, w *world) {

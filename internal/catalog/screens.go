@@ -68,6 +68,7 @@ func (s *Screening) same(o *Screening) bool {
 type Judged struct {
 	Rows       int              `json:"rows"`                      // that were judged
 	Trusted    int              `json:"trusted"`                   // that are in the baseline, too, and were not judged
+	Apart      int              `json:"files_apart,omitempty"`     // that were not looked at: they have no rows
 	Untrusted  int              `json:"files_untrusted,omitempty"` // whose columns are not known to be those of the baseline
 	Columns    int              `json:"columns"`
 	Quarantine int              `json:"quarantine"` // rows that are bad enough
@@ -76,7 +77,7 @@ type Judged struct {
 }
 
 // clean reports whether nothing speaks against any row, as far as was looked.
-func (j Judged) clean() bool { return j.Quarantine+len(j.Dropped)+j.Untrusted == 0 }
+func (j Judged) clean() bool { return j.Quarantine+len(j.Dropped)+j.Apart+j.Untrusted == 0 }
 
 // A Report is what a person reads of a screening. Of rows it has where they stand and what speaks
 // against them.

@@ -141,25 +141,28 @@ func (j *Judge) judge(ctx context.Context, at Place, ask catalog.ToScreen) (judg
 		return judged, nil, err
 	}
 	judged, report = result.judged(key)
-	judged.Untrusted = len(trust.strange)
-	report.Notes = slices.Concat(apart, trust.notes(), report.Notes)
+	judged.Apart, judged.Untrusted = apart, len(trust.strange)
+	report.Notes = append(trust.notes(), report.Notes...)
+	if apart > 0 {
+		report.Notes = slices.Insert(report.Notes, 0, fmt.Sprintf("NOT LOOKED AT: %d files that are sealed by their bytes alone", apart))
+	}
 	return judged, report, nil
 }
 
 // take has the files of a copy that its seal has by row be screened, and returns the key of the
-// digests that are told of its rows, which whoever has all rows can make, and what is to be said
-// of the other files.
-func (s *Screen) take(seal, copied string) (key []byte, apart []string, err error) {
+// digests that are told of its rows, which whoever has all rows can make, and how many other files
+// there are.
+func (s *Screen) take(seal, copied string) (key []byte, apart int, err error) {
 	m, err := dataset.ReadManifest(seal)
 	if err != nil {
-		return nil, nil, err
+		return nil, 0, err
 	}
 	x, err := rowseal.OpenIndex(seal+rowseal.IndexSuffix, m)
 	if err != nil {
-		return nil, nil, err
+		return nil, 0, err
 	}
 	defer x.Close()
-	sum, others := sha256.New(), 0
+	sum := sha256.New()
 	sum.Write([]byte("pavise screening/1\x00"))
 	for i := range x.Sections() {
 		section := x.Section(i)
@@ -167,7 +170,7 @@ func (s *Screen) take(seal, copied string) (key []byte, apart []string, err erro
 		case section.Format == rowseal.Link: // to one of the others
 			continue
 		case !section.Format.HasRows():
-			others++
+			apart++
 			continue
 		case section.Rows == 0:
 			continue
@@ -178,15 +181,12 @@ func (s *Screen) take(seal, copied string) (key []byte, apart []string, err erro
 			f.Path, f.Name = filepath.Join(copied, filepath.FromSlash(section.Path)), rowseal.Shown(section.Path)
 		}
 		if f.heading, err = headingOf(section); err != nil {
-			return nil, nil, err
+			return nil, 0, err
 		}
 		s.Files = append(s.Files, f)
 	}
 	if len(s.Files) == 0 {
-		return nil, nil, invalid("write it as CSV, JSONL or Parquet, or watch it with --format", "none of its files is sealed by row, and rows are what is screened")
-	}
-	if others > 0 {
-		apart = append(apart, fmt.Sprintf("NOT LOOKED AT: %d files that are sealed by their bytes alone", others))
+		return nil, 0, invalid("write it as CSV, JSONL or Parquet, or watch it with --format", "none of its files is sealed by row, and rows are what is screened")
 	}
 	return sum.Sum(nil), apart, nil
 }

@@ -60,7 +60,7 @@ func TestJudgeTellsRowsAndNotWhatTheyAre(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if judged.Rows != len(lines) || judged.Quarantine < len(bad) || len(report.Quarantine) != judged.Quarantine || !strings.Contains(report.Notes[0], "1 files that are sealed by their bytes alone") {
+	if judged.Rows != len(lines) || judged.Quarantine < len(bad) || len(report.Quarantine) != judged.Quarantine || judged.Apart != 1 || !strings.Contains(report.Notes[0], "1 files that are sealed by their bytes alone") {
 		t.Errorf("%+v, notes %q", judged, report.Notes)
 	}
 	file, err := (&Screen{File: filepath.Join(dir, "a.csv"), Label: "class", Seed: 1}).Run(t.Context())
