@@ -26,6 +26,7 @@ const (
 	screeningAll  = 2                // under way beside each other; of a tenant it is one
 	screeningTime = 30 * time.Minute // that one takes at most
 	maxBegins     = 3                // how often one is begun whose process ended without a word
+	maxTries      = 3                // how often the watch asks again for what may do another time
 	maxWaiting    = 100              // of a tenant
 	maxReport     = 16 << 20         // bytes of a report
 )
@@ -159,11 +160,13 @@ func (c *Catalog) schedule(tx *store.Tx, d *Dataset) error {
 		return nil
 	}
 	was, err := readScreening(tx, d.Name, root)
-	if err != nil || was != nil && (!was.over() || !was.Asked.Before(d.Watch.Since)) {
+	if err != nil || was != nil && !was.again() && (!was.over() || !was.Asked.Before(d.Watch.Since)) {
 		return err
 	}
 	s := d.screening(root, *d.Watch.Screen, c.cfg.Now())
-	s.By, s.Scheduled = d.Watch.By, true
+	if s.By, s.Scheduled = d.Watch.By, true; was.again() {
+		s.Tries = was.Tries + 1
+	}
 	had, err := versions(tx, d.Name, maxVersions)
 	if err != nil {
 		return err
@@ -302,7 +305,8 @@ func (c *Catalog) screen(ctx context.Context, run *screeningRun) error {
 			err = c.keepReport(ctx, d.Name, s, report)
 		}
 		if err != nil {
-			s.State, s.Problem = ScreenUnscreened, message(err)
+			kind := pavise.KindOf(err)
+			s.State, s.Problem, s.Passing = ScreenUnscreened, message(err), kind == pavise.Conflict || kind == pavise.Unavailable
 		}
 	}
 	s.Ended = c.cfg.Now().UTC()

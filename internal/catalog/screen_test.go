@@ -366,6 +366,36 @@ func TestScreeningIsCleanOfAllThatIsThere(t *testing.T) {
 	})
 }
 
+// What could not be screened for something that may pass is screened at a later look, and not for
+// ever.
+func TestWhatMayPassIsTriedAgain(t *testing.T) {
+	hours(t, func(t *testing.T, w *world) {
+		kind := pavise.Unavailable
+		w.judges(func(context.Context, ToScreen) (Judged, *Report, error) {
+			return Judged{}, nil, &pavise.Error{Kind: kind, Msg: "the disk is full"}
+		})
+		w.watch(t, func(s *WatchSpec) { s.Screen = &Terms{Label: "b"} })
+		w.pass(maxTries + 2)
+		if got := len(w.asked()); got != maxTries+1 {
+			t.Errorf("it was tried %d times", got)
+		}
+		if s := w.reported(t).Screening; s.State != ScreenUnscreened || !s.Passing || s.Tries != maxTries {
+			t.Errorf("%+v", s)
+		}
+		kind = pavise.Conflict
+		w.lake.pour(t, "rows.csv", "a,b\n5,6\n")
+		w.pass(1)
+		w.judges(nil)
+		w.pass(3)
+		if got := len(w.asked()); got != 2 {
+			t.Errorf("it was tried %d times", got)
+		}
+		if s := w.reported(t).Screening; s.State != ScreenClean || s.Tries != 1 {
+			t.Errorf("%+v", s)
+		}
+	})
+}
+
 // A note that was left before the process was killed is not left again.
 func TestScreeningIsNotedOnce(t *testing.T) {
 	hours(t, func(t *testing.T, w *world) {

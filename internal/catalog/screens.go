@@ -47,6 +47,8 @@ type Screening struct {
 	Ended     time.Time   `json:"ended,omitzero"`
 	State     ScreenState `json:"state"`
 	Problem   string      `json:"problem,omitempty"` // why it could not be done
+	Passing   bool        `json:"passing,omitempty"` // that may be over soon
+	Tries     int         `json:"tries,omitempty"`   // how often it was tried before, for such a problem
 
 	Judged Judged `json:"judged,omitzero"`
 	Report string `json:"report,omitempty"` // SHA-256 of the report that is kept
@@ -55,6 +57,11 @@ type Screening struct {
 // over reports whether it has ended.
 func (s *Screening) over() bool {
 	return s.State != ScreenWaiting && s.State != ScreenUnderWay
+}
+
+// again reports whether the watch is to ask for it once more.
+func (s *Screening) again() bool {
+	return s != nil && s.State == ScreenUnscreened && s.Passing && s.Tries < maxTries
 }
 
 // same reports whether another was asked for in the same way.
