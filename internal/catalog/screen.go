@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -276,44 +277,58 @@ func (c *Catalog) startScreenings(ctx context.Context) error {
 				c.mu.Unlock()
 				c.soon()
 			}()
-			if err := c.screen(ctx, run); err != nil && ctx.Err() == nil {
-				c.cfg.Say("warning", fmt.Errorf("the screening of %s cannot be kept: %w", p.name, err))
-				select { // or it would be begun again and again
-				case <-time.After(rest):
-				case <-ctx.Done():
-				}
+			if err := c.screen(ctx, run); err != nil {
+				c.unkept(ctx, p.name, err)
 			}
 		})
 	}
 	return nil
 }
 
-// screen does a screening. When ctx is done before, it waits, to be begun anew.
+// unkept says that a screening cannot be kept, and waits: or it would be tried again and again.
+func (c *Catalog) unkept(ctx context.Context, name pavise.Name, err error) {
+	if ctx.Err() != nil {
+		return
+	}
+	c.cfg.Say("warning", fmt.Errorf("the screening of %s cannot be kept: %w", name, err))
+	select {
+	case <-time.After(rest):
+	case <-ctx.Done():
+	}
+}
+
+// screen does a screening, and keeps what was judged as soon as that can be. When ctx is done
+// before, it waits, to be begun anew.
 func (c *Catalog) screen(ctx context.Context, run *screeningRun) error {
 	d, s, err := c.beginScreening(ctx, run)
 	if err != nil || s == nil {
 		return err
 	}
-	var report *Report
+	begun := *s
 	if s.State == ScreenUnderWay {
-		report, err = c.judge(ctx, d, s, run)
-		if ctx.Err() != nil {
-			s.State, s.Stopped = ScreenWaiting, s.Stopped+1
-			return c.keepScreening(context.WithoutCancel(ctx), d.Name, s)
-		}
+		report, err := c.judge(ctx, d, s, run)
 		if err == nil {
 			err = c.keepReport(ctx, d.Name, s, report)
 		}
 		if err != nil {
-			kind := pavise.KindOf(err)
-			s.State, s.Problem, s.Passing = ScreenUnscreened, message(err), kind == pavise.Conflict || kind == pavise.Unavailable
+			s.State, s.Problem, s.Passing = ScreenUnscreened, message(err), slices.Contains([]pavise.Kind{pavise.Conflict, pavise.Unavailable}, pavise.KindOf(err))
 		}
 	}
 	s.Ended = c.cfg.Now().UTC()
-	if err := c.noteScreening(ctx, d.Name, s); err != nil {
-		return err
+	for ctx.Err() == nil {
+		if err = c.noteScreening(ctx, d.Name, s); err == nil {
+			err = c.keepScreening(ctx, d.Name, s)
+		}
+		if err == nil {
+			return nil
+		}
+		c.unkept(ctx, d.Name, err)
 	}
-	return c.keepScreening(ctx, d.Name, s)
+	if begun.State != ScreenUnderWay {
+		return nil
+	}
+	begun.State, begun.Stopped = ScreenWaiting, begun.Stopped+1
+	return c.keepScreening(context.WithoutCancel(ctx), d.Name, &begun)
 }
 
 // beginScreening says that it was begun, before it is: one that ends its process is not begun
@@ -481,14 +496,13 @@ func (s *Screening) words(name pavise.Name) string {
 		what = fmt.Sprintf("version %d", s.Version)
 	}
 	text := fmt.Sprintf("of %s, %s, %d of %d rows look poisoned", name.ID, what, s.Judged.Quarantine, s.Judged.Rows)
-	if n := len(s.Judged.Dropped); n > 0 {
-		text += fmt.Sprintf("; and %d columns could not be looked at", n)
+	add := func(n int, words string) {
+		if n > 0 {
+			text += fmt.Sprintf(words, n)
+		}
 	}
-	if n := s.Judged.Apart; n > 0 {
-		text += fmt.Sprintf("; and %d files were not looked at", n)
-	}
-	if n := s.Judged.Untrusted; n > 0 {
-		text += fmt.Sprintf("; and of %d files the columns may be others than they were", n)
-	}
+	add(len(s.Judged.Dropped), "; and %d columns could not be looked at")
+	add(s.Judged.Apart, "; and %d files were not looked at")
+	add(s.Judged.Untrusted, "; and of %d files the columns may be others than they were")
 	return text
 }

@@ -396,6 +396,42 @@ func TestWhatMayPassIsTriedAgain(t *testing.T) {
 	})
 }
 
+// What was judged while nothing can be written is kept once that can be, and is not judged again; a
+// server that stops meanwhile has stopped, and has not ended without a word.
+func TestVerdictsAreKeptOnceThereIsRoom(t *testing.T) {
+	hours(t, func(t *testing.T, w *world) {
+		w.watch(t)
+		w.judges(suspects)
+		do := func(query string) {
+			t.Helper()
+			if err := w.cfg.Store.Update(t.Context(), func(tx *store.Tx) error { _, err := tx.Exec(query); return err }); err != nil {
+				t.Fatal(err)
+			}
+		}
+		full := func() {
+			do(`CREATE TRIGGER full BEFORE UPDATE ON catalog_screenings WHEN NOT NEW.pending BEGIN SELECT RAISE(ABORT, 'full'); END`)
+		}
+		full()
+		w.screen(t)
+		w.pass(maxBegins)
+		if s := w.reported(t).Screening; s.State != ScreenUnderWay || s.Begins != 1 {
+			t.Errorf("nothing can be written: %+v", s)
+		}
+		w.stop()
+		if s := w.reported(t).Screening; s.State != ScreenWaiting || s.Stopped != 1 || s.Report != "" || s.Judged.Rows != 0 {
+			t.Errorf("the server stopped: %+v", s)
+		}
+		w.asked()
+		w.run(t)
+		w.pass(1)
+		do(`DROP TRIGGER full`)
+		w.pass(1)
+		if s := w.reported(t).Screening; s.State != ScreenSuspect || s.Begins != 2 || len(w.asked()) != 1 || len(w.screenNotes(t)) != 1 {
+			t.Errorf("there is room: %+v, %+v", s, w.screenNotes(t))
+		}
+	})
+}
+
 // A note that was left before the process was killed is not left again.
 func TestScreeningIsNotedOnce(t *testing.T) {
 	hours(t, func(t *testing.T, w *world) {

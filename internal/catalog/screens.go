@@ -158,23 +158,16 @@ func writeScreening(tx *store.Tx, name pavise.Name, s *Screening) error {
 	if err != nil {
 		return err
 	}
-	waits := 0
-	if !s.over() {
-		waits = 1
-	}
 	_, err = tx.Exec(`INSERT INTO catalog_screenings (tenant, id, root, pending, asked, doc) VALUES (?, ?, ?, ?, ?, ?)
 		ON CONFLICT (tenant, id, root) DO UPDATE SET pending = excluded.pending, asked = excluded.asked, doc = excluded.doc`,
-		name.Tenant, name.ID, s.Root.String(), waits, s.Asked.UnixNano(), string(doc))
+		name.Tenant, name.ID, s.Root.String(), !s.over(), s.Asked.UnixNano(), string(doc))
 	return err
 }
 
 // dropScreenings forgets those of contents that are kept no longer.
 func dropScreenings(tx *store.Tx, name pavise.Name, kept []string) error {
-	list, err := json.Marshal(append([]string{}, kept...))
-	if err != nil {
-		return err
-	}
-	_, err = tx.Exec(`DELETE FROM catalog_screenings WHERE tenant = ? AND id = ? AND root NOT IN (SELECT value FROM json_each(?))`, name.Tenant, name.ID, string(list))
+	list, _ := json.Marshal(append([]string{}, kept...)) // of strings
+	_, err := tx.Exec(`DELETE FROM catalog_screenings WHERE tenant = ? AND id = ? AND root NOT IN (SELECT value FROM json_each(?))`, name.Tenant, name.ID, string(list))
 	return err
 }
 
