@@ -117,7 +117,11 @@ func (s *Screen) read(ctx context.Context) (file, baseline *rows, err error) {
 			l.drop(name, "the file has it not")
 		}
 	}
-	values := newDictionary(l)
+	most := s.rows
+	if s.Baseline != "" || s.Trusted != nil {
+		most = 0 // whether a column names the rows of the baseline, too, is known at the end alone
+	}
+	values := newDictionary(l, most)
 	c := &collector{screen: s, source: s.Source, trusts: s.splits(), layout: l, values: values, mine: l.rows()}
 	if c.trusts != nil {
 		c.theirs = l.rows()
@@ -261,6 +265,7 @@ func (s *Screen) kindsOf(ctx context.Context, file File, trusts func([32]byte) b
 			seen = seen.take(row, f.Width())
 		}
 	}
+	s.rows += n
 	names := f.Columns()
 	seen.add(names, mine)
 	trusted.add(names, theirs)
@@ -356,13 +361,17 @@ type dictionary struct {
 type numbering struct {
 	index map[string]int
 	list  []string
+	rows  int  // where there are more texts than half as many, it is given up; 0: it never is
+	gone  bool // it was: the column names rows
 }
 
-func newDictionary(l *layout) *dictionary {
+// newDictionary is a dictionary for so many rows, of which texts of their own are not kept; 0: they
+// are.
+func newDictionary(l *layout, rows int) *dictionary {
 	d := &dictionary{texts: make([]numbering, len(l.names))}
 	for j := range d.texts {
 		if l.text[j] {
-			d.texts[j].index = map[string]int{}
+			d.texts[j].index, d.texts[j].rows = map[string]int{}, rows
 		}
 	}
 	d.classes.index, d.sources.index = map[string]int{}, map[string]int{}
@@ -372,10 +381,14 @@ func newDictionary(l *layout) *dictionary {
 // number returns the number of a text, a new one where it has none; when there are too many
 // already, that of the last.
 func (n *numbering) number(text []byte) int {
+	if n.gone {
+		return 0
+	}
 	if k, ok := n.index[string(text)]; ok && len(text) <= maxShown {
 		return k
 	}
-	key := string(text)
+	key := string(text[:min(len(text), maxShown)])
+	shown := key // the same memory, but for long ones
 	if len(text) > maxShown {
 		sum := sha256.Sum256(text)
 		key = string(sum[:])
@@ -387,7 +400,10 @@ func (n *numbering) number(text []byte) int {
 		return maxTexts - 1
 	}
 	n.index[key] = len(n.list)
-	n.list = append(n.list, string(text[:min(len(text), maxShown)]))
+	if n.list = append(n.list, shown); n.rows > 0 && namesRows(len(n.list), n.rows) {
+		n.index, n.list, n.gone = nil, nil, true
+		return 0
+	}
 	return len(n.list) - 1
 }
 
@@ -539,7 +555,7 @@ func (d *dictionary) finish(s *Screen, l *layout, file, baseline *rows) error {
 	var kept []int
 	for j, name := range l.names {
 		switch k := len(d.texts[j].list); {
-		case k != maxTexts && !namesRows(k, n):
+		case !d.texts[j].gone && k != maxTexts && !namesRows(k, n):
 			kept = append(kept, j)
 		case baseline != nil && l.text[j] && !namesRows(distinct(baseline.table.Columns[j].Values), len(baseline.hash)):
 			l.drop(name, "it has a text of its own in nearly every row of the file, and not of the baseline")

@@ -30,6 +30,7 @@ type Screen struct {
 	Trusted  func() func(file int, row [32]byte) bool `kong:"-"`
 	Most     int                                      `kong:"-"` // cells that are held at most; 0: 134 million
 	MostRows int                                      `kong:"-"` // rows; 0: as many as cells allow
+	rows     int                                      // that the first pass saw
 
 	File       string   `arg:"" optional:"" help:"The rows: CSV, JSONL or Parquet." placeholder:"FILE"`
 	Label      string   `help:"The column with the class: its name, or its position from 0." required:"" placeholder:"COLUMN"`
