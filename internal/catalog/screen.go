@@ -5,10 +5,12 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -25,6 +27,7 @@ const (
 	screeningAll  = 2                // under way beside each other; of a tenant it is one
 	screeningTime = 30 * time.Minute // that one takes at most
 	maxBegins     = 3                // how often one is begun whose process ended without a word
+	maxTries      = 3                // how often the watch asks again for what may do another time
 	maxWaiting    = 100              // of a tenant
 	maxReport     = 16 << 20         // bytes of a report
 )
@@ -158,11 +161,13 @@ func (c *Catalog) schedule(tx *store.Tx, d *Dataset) error {
 		return nil
 	}
 	was, err := readScreening(tx, d.Name, root)
-	if err != nil || was != nil && (!was.over() || !was.Asked.Before(d.Watch.Since)) {
+	if err != nil || was != nil && !was.again() && (!was.over() || !was.Asked.Before(d.Watch.Since)) {
 		return err
 	}
 	s := d.screening(root, *d.Watch.Screen, c.cfg.Now())
-	s.By, s.Scheduled = d.Watch.By, true
+	if s.By, s.Scheduled = d.Watch.By, true; was.again() {
+		s.Tries = was.Tries + 1
+	}
 	had, err := versions(tx, d.Name, maxVersions)
 	if err != nil {
 		return err
@@ -272,43 +277,58 @@ func (c *Catalog) startScreenings(ctx context.Context) error {
 				c.mu.Unlock()
 				c.soon()
 			}()
-			if err := c.screen(ctx, run); err != nil && ctx.Err() == nil {
-				c.cfg.Say("warning", fmt.Errorf("the screening of %s cannot be kept: %w", p.name, err))
-				select { // or it would be begun again and again
-				case <-time.After(rest):
-				case <-ctx.Done():
-				}
+			if err := c.screen(ctx, run); err != nil {
+				c.unkept(ctx, p.name, err)
 			}
 		})
 	}
 	return nil
 }
 
-// screen does a screening. When ctx is done before, it waits, to be begun anew.
+// unkept says that a screening cannot be kept, and waits: or it would be tried again and again.
+func (c *Catalog) unkept(ctx context.Context, name pavise.Name, err error) {
+	if ctx.Err() != nil {
+		return
+	}
+	c.cfg.Say("warning", fmt.Errorf("the screening of %s cannot be kept: %w", name, err))
+	select {
+	case <-time.After(rest):
+	case <-ctx.Done():
+	}
+}
+
+// screen does a screening, and keeps what was judged as soon as that can be. When ctx is done
+// before, it waits, to be begun anew.
 func (c *Catalog) screen(ctx context.Context, run *screeningRun) error {
 	d, s, err := c.beginScreening(ctx, run)
 	if err != nil || s == nil {
 		return err
 	}
-	var report *Report
+	begun := *s
 	if s.State == ScreenUnderWay {
-		report, err = c.judge(ctx, d, s, run)
-		if ctx.Err() != nil {
-			s.State, s.Stopped = ScreenWaiting, s.Stopped+1
-			return c.keepScreening(context.WithoutCancel(ctx), d.Name, s)
-		}
+		report, err := c.judge(ctx, d, s, run)
 		if err == nil {
 			err = c.keepReport(ctx, d.Name, s, report)
 		}
 		if err != nil {
-			s.State, s.Problem = ScreenUnscreened, message(err)
+			s.State, s.Problem, s.Passing = ScreenUnscreened, message(err), slices.Contains([]pavise.Kind{pavise.Conflict, pavise.Unavailable}, pavise.KindOf(err))
 		}
 	}
 	s.Ended = c.cfg.Now().UTC()
-	if err := c.noteScreening(ctx, d.Name, s); err != nil {
-		return err
+	for ctx.Err() == nil {
+		if err = c.noteScreening(ctx, d.Name, s); err == nil {
+			err = c.keepScreening(ctx, d.Name, s)
+		}
+		if err == nil {
+			return nil
+		}
+		c.unkept(ctx, d.Name, err)
 	}
-	return c.keepScreening(ctx, d.Name, s)
+	if begun.State != ScreenUnderWay {
+		return nil
+	}
+	begun.State, begun.Stopped = ScreenWaiting, begun.Stopped+1
+	return c.keepScreening(context.WithoutCancel(ctx), d.Name, &begun)
 }
 
 // beginScreening says that it was begun, before it is: one that ends its process is not begun
@@ -353,7 +373,7 @@ func (c *Catalog) judge(ctx context.Context, d *Dataset, s *Screening, run *scre
 			err = &pavise.Error{Kind: pavise.Internal, Msg: fmt.Sprintf("screening it went wrong: %v", p), Hint: "look at what lies there, and report this"}
 		}
 	}()
-	ask := ToScreen{Place: d.Watch.Place, Root: s.Root, Terms: s.Terms, Dir: dir, Say: func(text string) {
+	ask := ToScreen{Place: d.Watch.Place, Root: s.Root, Terms: s.Terms, Dir: dir, Time: screeningTime, Say: func(text string) {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		run.said = cut(text, maxSaid)
@@ -361,15 +381,13 @@ func (c *Catalog) judge(ctx context.Context, d *Dataset, s *Screening, run *scre
 	if s.Baseline > 0 {
 		ask.Baseline = c.sealFile(d.Name, s.Trust)
 	}
-	bounded, cancel := context.WithTimeout(ctx, screeningTime)
-	defer cancel()
-	s.Judged, report, err = c.cfg.Screen(bounded, ask)
+	s.Judged, report, err = c.cfg.Screen(ctx, ask)
 	switch {
-	case bounded.Err() != nil:
-		return nil, &pavise.Error{Kind: pavise.Unavailable, Msg: fmt.Sprintf("it took longer than %v", screeningTime), Hint: "screen a part of it: put the parts into datasets of their own", Err: bounded.Err()}
+	case errors.Is(err, context.DeadlineExceeded):
+		return nil, &pavise.Error{Kind: pavise.Unavailable, Msg: fmt.Sprintf("it took longer than %v", screeningTime), Hint: "screen a part of it: put the parts into datasets of their own", Err: err}
 	case err != nil:
 		return nil, err
-	case s.Baseline > 0 && s.Judged.Trusted == 0 && !s.Scheduled:
+	case s.Baseline > 0 && s.Judged.Trusted+s.Judged.Untrusted == 0 && !s.Scheduled:
 		return nil, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("no row of version %d lies there any more: there is nothing to trust", s.Baseline), Hint: "screen it without a baseline, or name another version"}
 	case s.Judged.clean():
 		s.State = ScreenClean
@@ -478,8 +496,13 @@ func (s *Screening) words(name pavise.Name) string {
 		what = fmt.Sprintf("version %d", s.Version)
 	}
 	text := fmt.Sprintf("of %s, %s, %d of %d rows look poisoned", name.ID, what, s.Judged.Quarantine, s.Judged.Rows)
-	if n := len(s.Judged.Dropped); n > 0 {
-		text += fmt.Sprintf("; and %d columns could not be looked at", n)
+	add := func(n int, words string) {
+		if n > 0 {
+			text += fmt.Sprintf(words, n)
+		}
 	}
+	add(len(s.Judged.Dropped), "; and %d columns could not be looked at")
+	add(s.Judged.Apart, "; and %d files were not looked at")
+	add(s.Judged.Untrusted, "; and of %d files the columns may be others than they were")
 	return text
 }

@@ -39,6 +39,8 @@ func (w *world) asked() []ToScreen {
 // stuck judges nothing before it is stopped.
 func stuck(ctx context.Context, ask ToScreen) (Judged, *Report, error) {
 	ask.Say("3 of 10 screens done …")
+	ctx, cancel := context.WithTimeout(ctx, ask.Time)
+	defer cancel()
 	<-ctx.Done()
 	return Judged{}, nil, ctx.Err()
 }
@@ -342,6 +344,90 @@ func TestEachNewContentIsScreened(t *testing.T) {
 		w.pass(2)
 		if got := w.asked(); len(got) > 0 {
 			t.Errorf("%+v", got)
+		}
+	})
+}
+
+// What was not looked at, or not as it is trusted, is not clean, and the finding says so.
+func TestScreeningIsCleanOfAllThatIsThere(t *testing.T) {
+	hours(t, func(t *testing.T, w *world) {
+		w.watch(t)
+		for words, j := range map[string]Judged{"; and 2 files were not looked at": {Rows: 1, Apart: 2}, "; and of 3 files the columns may be others than they were": {Rows: 1, Untrusted: 3}} {
+			w.judges(func(context.Context, ToScreen) (Judged, *Report, error) { return j, &Report{}, nil })
+			if s := w.screen(t).Screening; s.State != ScreenSuspect {
+				t.Errorf("%+v", s)
+			}
+			notes := w.screenNotes(t)
+			if last := notes[len(notes)-1]; last.Finding == nil || last.Finding.Summary != "of rows, version 1, 0 of 1 rows look poisoned"+words {
+				t.Errorf("%+v", last)
+			}
+			time.Sleep(time.Second)
+		}
+	})
+}
+
+// What could not be screened for something that may pass is screened at a later look, and not for
+// ever.
+func TestWhatMayPassIsTriedAgain(t *testing.T) {
+	hours(t, func(t *testing.T, w *world) {
+		kind := pavise.Unavailable
+		w.judges(func(context.Context, ToScreen) (Judged, *Report, error) {
+			return Judged{}, nil, &pavise.Error{Kind: kind, Msg: "the disk is full"}
+		})
+		w.watch(t, func(s *WatchSpec) { s.Screen = &Terms{Label: "b"} })
+		w.pass(maxTries + 2)
+		if got := len(w.asked()); got != maxTries+1 {
+			t.Errorf("it was tried %d times", got)
+		}
+		if s := w.reported(t).Screening; s.State != ScreenUnscreened || !s.Passing || s.Tries != maxTries {
+			t.Errorf("%+v", s)
+		}
+		kind = pavise.Conflict
+		w.lake.pour(t, "rows.csv", "a,b\n5,6\n")
+		w.pass(1)
+		w.judges(nil)
+		w.pass(3)
+		if got := len(w.asked()); got != 2 {
+			t.Errorf("it was tried %d times", got)
+		}
+		if s := w.reported(t).Screening; s.State != ScreenClean || s.Tries != 1 {
+			t.Errorf("%+v", s)
+		}
+	})
+}
+
+// What was judged while nothing can be written is kept once that can be, and is not judged again; a
+// server that stops meanwhile has stopped, and has not ended without a word.
+func TestVerdictsAreKeptOnceThereIsRoom(t *testing.T) {
+	hours(t, func(t *testing.T, w *world) {
+		w.watch(t)
+		w.judges(suspects)
+		do := func(query string) {
+			t.Helper()
+			if err := w.cfg.Store.Update(t.Context(), func(tx *store.Tx) error { _, err := tx.Exec(query); return err }); err != nil {
+				t.Fatal(err)
+			}
+		}
+		full := func() {
+			do(`CREATE TRIGGER full BEFORE UPDATE ON catalog_screenings WHEN NOT NEW.pending BEGIN SELECT RAISE(ABORT, 'full'); END`)
+		}
+		full()
+		w.screen(t)
+		w.pass(maxBegins)
+		if s := w.reported(t).Screening; s.State != ScreenUnderWay || s.Begins != 1 {
+			t.Errorf("nothing can be written: %+v", s)
+		}
+		w.stop()
+		if s := w.reported(t).Screening; s.State != ScreenWaiting || s.Stopped != 1 || s.Report != "" || s.Judged.Rows != 0 {
+			t.Errorf("the server stopped: %+v", s)
+		}
+		w.asked()
+		w.run(t)
+		w.pass(1)
+		do(`DROP TRIGGER full`)
+		w.pass(1)
+		if s := w.reported(t).Screening; s.State != ScreenSuspect || s.Begins != 2 || len(w.asked()) != 1 || len(w.screenNotes(t)) != 1 {
+			t.Errorf("there is room: %+v, %+v", s, w.screenNotes(t))
 		}
 	})
 }

@@ -25,7 +25,7 @@ const (
 	ScreenWaiting    ScreenState = "waiting"    // for its turn
 	ScreenUnderWay   ScreenState = "screening"  // it is under way
 	ScreenClean      ScreenState = "clean"      // no row is to be quarantined
-	ScreenSuspect    ScreenState = "suspect"    // some are, or a trusted column was not looked at
+	ScreenSuspect    ScreenState = "suspect"    // some are, or something was not looked at as it is trusted
 	ScreenUnscreened ScreenState = "unscreened" // it could not be done
 )
 
@@ -47,6 +47,8 @@ type Screening struct {
 	Ended     time.Time   `json:"ended,omitzero"`
 	State     ScreenState `json:"state"`
 	Problem   string      `json:"problem,omitempty"` // why it could not be done
+	Passing   bool        `json:"passing,omitempty"` // that may be over soon
+	Tries     int         `json:"tries,omitempty"`   // how often it was tried before, for such a problem
 
 	Judged Judged `json:"judged,omitzero"`
 	Report string `json:"report,omitempty"` // SHA-256 of the report that is kept
@@ -55,6 +57,11 @@ type Screening struct {
 // over reports whether it has ended.
 func (s *Screening) over() bool {
 	return s.State != ScreenWaiting && s.State != ScreenUnderWay
+}
+
+// again reports whether the watch is to ask for it once more.
+func (s *Screening) again() bool {
+	return s != nil && s.State == ScreenUnscreened && s.Passing && s.Tries < maxTries
 }
 
 // same reports whether another was asked for in the same way.
@@ -66,8 +73,10 @@ func (s *Screening) same(o *Screening) bool {
 
 // Judged are the counts of a screening.
 type Judged struct {
-	Rows       int              `json:"rows"`    // that were judged
-	Trusted    int              `json:"trusted"` // that are in the baseline, too, and were not judged
+	Rows       int              `json:"rows"`                      // that were judged
+	Trusted    int              `json:"trusted"`                   // that are in the baseline, too, and were not judged
+	Apart      int              `json:"files_apart,omitempty"`     // that were not looked at: they have no rows
+	Untrusted  int              `json:"files_untrusted,omitempty"` // whose columns are not known to be those of the baseline
 	Columns    int              `json:"columns"`
 	Quarantine int              `json:"quarantine"` // rows that are bad enough
 	Dropped    []string         `json:"columns_dropped,omitempty"`
@@ -75,7 +84,7 @@ type Judged struct {
 }
 
 // clean reports whether nothing speaks against any row, as far as was looked.
-func (j Judged) clean() bool { return j.Quarantine == 0 && len(j.Dropped) == 0 }
+func (j Judged) clean() bool { return j.Quarantine+len(j.Dropped)+j.Apart+j.Untrusted == 0 }
 
 // A Report is what a person reads of a screening. Of rows it has where they stand and what speaks
 // against them.
@@ -112,6 +121,7 @@ type ToScreen struct {
 	Terms    Terms
 	Baseline string                // the seal whose rows are trusted, with its index beside it; empty: none are
 	Dir      string                // for what is needed meanwhile; whoever asks removes it
+	Time     time.Duration         // that it may take once it has its turn: then the error is context.DeadlineExceeded
 	Say      func(progress string) // gets a line now and then
 }
 
@@ -148,23 +158,16 @@ func writeScreening(tx *store.Tx, name pavise.Name, s *Screening) error {
 	if err != nil {
 		return err
 	}
-	waits := 0
-	if !s.over() {
-		waits = 1
-	}
 	_, err = tx.Exec(`INSERT INTO catalog_screenings (tenant, id, root, pending, asked, doc) VALUES (?, ?, ?, ?, ?, ?)
 		ON CONFLICT (tenant, id, root) DO UPDATE SET pending = excluded.pending, asked = excluded.asked, doc = excluded.doc`,
-		name.Tenant, name.ID, s.Root.String(), waits, s.Asked.UnixNano(), string(doc))
+		name.Tenant, name.ID, s.Root.String(), !s.over(), s.Asked.UnixNano(), string(doc))
 	return err
 }
 
 // dropScreenings forgets those of contents that are kept no longer.
 func dropScreenings(tx *store.Tx, name pavise.Name, kept []string) error {
-	list, err := json.Marshal(append([]string{}, kept...))
-	if err != nil {
-		return err
-	}
-	_, err = tx.Exec(`DELETE FROM catalog_screenings WHERE tenant = ? AND id = ? AND root NOT IN (SELECT value FROM json_each(?))`, name.Tenant, name.ID, string(list))
+	list, _ := json.Marshal(append([]string{}, kept...)) // of strings
+	_, err := tx.Exec(`DELETE FROM catalog_screenings WHERE tenant = ? AND id = ? AND root NOT IN (SELECT value FROM json_each(?))`, name.Tenant, name.ID, string(list))
 	return err
 }
 

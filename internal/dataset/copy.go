@@ -21,6 +21,7 @@ type Copy struct {
 	Within string // the directory in which it has to lie; empty: it may lie anywhere
 	Into   string // a directory, which is empty
 	Most   int64  // bytes
+	Files  int    // at most; 0: as many as a seal has
 }
 
 // Run copies, and returns the name of the copy: a file or a directory. Whether the copy is what
@@ -39,14 +40,8 @@ func (c *Copy) Run(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	size := int64(0)
-	for i := range entries {
-		if !entries[i].link {
-			size += entries[i].size()
-		}
-	}
-	if size > c.Most {
-		return "", &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("there are %s, and %s are copied at most", progress.Size(size), progress.Size(c.Most)), Hint: "look at a part of it: put the parts into datasets of their own"}
+	if err := c.fits(entries); err != nil {
+		return "", err
 	}
 	into, err := os.OpenRoot(c.Into)
 	if err != nil {
@@ -63,6 +58,26 @@ func (c *Copy) Run(ctx context.Context) (string, error) {
 		}
 	}
 	return filepath.Join(c.Into, p.one), nil
+}
+
+// fits refuses what is too large. A file with holes may be as long as any number says, and the sum
+// of two such is none.
+func (c *Copy) fits(entries []entry) error {
+	const hint = "look at a part of it: put the parts into datasets of their own"
+	if c.Files > 0 && len(entries) > c.Files {
+		return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("there are %d files, and %d are copied at most", len(entries), c.Files), Hint: hint}
+	}
+	left := c.Most
+	for i := range entries {
+		if entries[i].link {
+			continue
+		}
+		if n := entries[i].size(); n < 0 || n > left {
+			return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("there are more than %s, and no more are copied", progress.Size(c.Most)), Hint: hint}
+		}
+		left -= entries[i].size()
+	}
+	return nil
 }
 
 // copyTo copies a file.

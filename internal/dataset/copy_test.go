@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/rowseal"
 )
 
 // TestCopyIsWhatItWas: the seal of a copy is the seal of what was copied, links and all; and
@@ -48,6 +49,7 @@ func TestCopyIsWhatItWas(t *testing.T) {
 		kind pavise.Kind
 	}{
 		"too large":  {t.Context(), func(c *Copy) { c.Most = 100_000 }, pavise.Invalid},
+		"too many":   {t.Context(), func(c *Copy) { c.Files = 3 }, pavise.Invalid},
 		"elsewhere":  {t.Context(), func(c *Copy) { c.Within = filepath.Join(dir, "sub") }, pavise.Denied},
 		"not there":  {t.Context(), func(c *Copy) { c.Path += "/absent" }, pavise.NotFound},
 		"no room":    {t.Context(), func(c *Copy) { c.Into += "/absent" }, pavise.Unavailable},
@@ -58,5 +60,22 @@ func TestCopyIsWhatItWas(t *testing.T) {
 		if _, err := one.Run(c.ctx); err == nil || c.kind != 0 && pavise.KindOf(err) != c.kind {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// TestCopyFits: sizes whose sum is more than a number holds are too large.
+func TestCopyFits(t *testing.T) {
+	c := &Copy{Most: 100}
+	for name, sizes := range map[string][]int64{"": {40, 60, 0}, "one more": {40, 61}, "a sum that is none": {1 << 62, 1 << 62, 1 << 62, 1 << 62}, "less than none": {60, -30, 60}} {
+		entries := make([]entry, len(sizes))
+		for i, n := range sizes {
+			entries[i].hint.Size = n
+		}
+		if err := c.fits(entries); (err == nil) != (name == "") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if err := c.fits([]entry{{link: true, hint: rowseal.Hint{Size: 101}}}); err != nil {
+		t.Errorf("a link has no bytes: %v", err)
 	}
 }

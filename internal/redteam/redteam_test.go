@@ -650,6 +650,22 @@ func TestRowsToDetection(t *testing.T) {
 	})).Detection; d.First != nil {
 		t.Errorf("honest rows, by classes alone: %+v", d)
 	}
+	text, _ := os.ReadFile(blind)
+	named, err := theft.ParseCalibration(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	named.Groups[len(named.Groups)-1] = 1234567 // what a name of a class is counted as
+	if text, err = named.Marshal(); err != nil {
+		t.Fatal(err)
+	}
+	_, err = labels.extract(func(x *Extract) {
+		watched(x)
+		x.Data, x.Calibration = labels.path("honest.csv"), labels.write("named.json", string(text))
+	}).Run(context.Background())
+	if pavise.KindOf(err) != pavise.Invalid || !strings.Contains(err.Error(), "a class 1234567, and the model tells 3 classes apart") {
+		t.Errorf("a calibration by classes with names: %v", err)
+	}
 	split := b.run(b.extract(func(x *Extract) { watched(x); x.Sybils = 3 })).Detection
 	if split.First == nil || split.Identities != 3 || split.Rows <= split.First.Rows {
 		t.Errorf("three identities: %+v", split)

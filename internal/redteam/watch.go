@@ -49,6 +49,9 @@ func newDetection(path string, v *victim, identities int) (*Detection, error) {
 	if classes {
 		scores = 0 // callers are told the class alone: detectors learn no more
 	}
+	if at := slices.IndexFunc(c.Groups, func(class int) bool { return class >= v.classes }); classes && at >= 0 {
+		return nil, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("the calibration has a class %d, and the model tells %d classes apart: those of the traffic had names, it seems, which the model here does not give", c.Groups[at], v.classes), Hint: "calibrate with traffic whose answers are scores, or numbers of classes from 0"}
+	}
 	if err = c.Takes(nil, v.cols, scores); err != nil {
 		return nil, err
 	}

@@ -37,6 +37,9 @@ func screened(s *catalog.Screening, said string) string {
 		what += " could not be, " + at(s.Ended) + ": " + strings.Map(shown, s.Problem)
 	default:
 		what += fmt.Sprintf(" %s: %d of %s to quarantine", at(s.Ended), s.Judged.Quarantine, Count(s.Judged.Rows, "row"))
+		if n := s.Judged.Apart + s.Judged.Untrusted; n > 0 {
+			what += fmt.Sprintf("; %s not looked at, or not trusted", Count(n, "file"))
+		}
 		if s.Baseline > 0 {
 			what += fmt.Sprintf("; %d are of version %d, and trusted", s.Judged.Trusted, s.Baseline)
 		}
@@ -72,6 +75,12 @@ func printScreening(w io.Writer, r catalog.Reported) {
 	}
 	if n := len(s.Judged.Dropped); n > 0 {
 		fmt.Fprintf(w, "\n%s of the baseline were NOT looked at\n", Count(n, "column"))
+	}
+	if n := s.Judged.Apart; n > 0 {
+		fmt.Fprintf(w, "\n%s NOT looked at: no rows are sealed of them\n", Count(n, "file"))
+	}
+	if n := s.Judged.Untrusted; n > 0 {
+		fmt.Fprintf(w, "\n%s NOT trusted: the columns may be others than in the baseline\n", Count(n, "file"))
 	}
 	fmt.Fprintf(w, "\nto quarantine: %d of %s; nothing was deleted\n", s.Judged.Quarantine, Count(s.Judged.Rows, "row"))
 }

@@ -1,17 +1,14 @@
 package screening
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 
 	"github.com/pavise/pavise"
@@ -25,11 +22,30 @@ import (
 type Bounds struct {
 	Bytes int64 // of the dataset, and of the disk for a copy of it
 	Cells int   // features and two more, times rows
-	Rows  int
+	Rows  int   // of its seal, with headers and empty lines
+	Files int   // 0: as many as a seal has
 }
 
 // UsualBounds keep one below about two GiB of memory.
-var UsualBounds = Bounds{Bytes: 4 << 30, Cells: 1 << 24, Rows: 1 << 20}
+var UsualBounds = Bounds{Bytes: 4 << 30, Cells: 1 << 24, Rows: 1 << 20, Files: 1 << 16}
+
+// index bounds what the seal of a copy takes of the disk beside it. A file that is nothing but
+// ends of lines has more bytes of digests than of its own.
+func (b Bounds) index() func(n int64) error {
+	const (
+		each  = 40      // bytes of a row or block: its digest, and of its line end 5 at worst
+		files = 2 << 10 // of a file, in the manifest and the journal
+		rest  = 1 << 20
+	)
+	left := each*(int64(b.Rows)+b.Bytes>>16) + files*int64(cmp.Or(b.Files, rowseal.MaxFiles)) + rest
+	return func(n int64) error {
+		if n > left {
+			return invalid("screen a part of it: put the parts into datasets of their own", "it has more than %d rows, empty lines counted, or files with very long names", b.Rows)
+		}
+		left -= n
+		return nil
+	}
+}
 
 // A Judge screens datasets for a server. It is safe for concurrent use.
 type Judge struct {
@@ -57,6 +73,11 @@ func (j *Judge) Judge(ctx context.Context, at Place, ask catalog.ToScreen) (cata
 	case <-ctx.Done():
 		return catalog.Judged{}, nil, ctx.Err()
 	}
+	if ask.Time > 0 { // which nobody's wait for a turn counts against
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, ask.Time)
+		defer cancel()
+	}
 	type verdict struct {
 		judged catalog.Judged
 		report *catalog.Report
@@ -76,6 +97,9 @@ func (j *Judge) Judge(ctx context.Context, at Place, ask catalog.ToScreen) (cata
 	}()
 	select {
 	case v := <-ended:
+		if ctx.Err() != nil { // whatever it was stopped at
+			return catalog.Judged{}, nil, ctx.Err()
+		}
 		return v.judged, v.report, v.err
 	case <-ctx.Done():
 		return catalog.Judged{}, nil, ctx.Err()
@@ -88,12 +112,12 @@ func (j *Judge) judge(ctx context.Context, at Place, ask catalog.ToScreen) (judg
 	if err := os.Mkdir(into, 0o700); err != nil {
 		return judged, nil, &pavise.Error{Kind: pavise.Unavailable, Msg: "a copy cannot be written: " + err.Error(), Hint: "make room on the disk of the data directory", Err: err}
 	}
-	copied, err := (&dataset.Copy{Path: at.Path, Within: at.Within, Into: into, Most: j.Bounds.Bytes}).Run(ctx)
+	copied, err := (&dataset.Copy{Path: at.Path, Within: at.Within, Into: into, Most: j.Bounds.Bytes, Files: j.Bounds.Files}).Run(ctx)
 	if err != nil {
 		return judged, nil, err
 	}
 	seal := filepath.Join(ask.Dir, "copy.seal")
-	made, err := (&dataset.Seal{Path: copied, Out: seal, Format: cmp.Or(ask.Place.Format, "auto"), ByBlock: ask.Place.ByBlock}).Run(ctx)
+	made, err := (&dataset.Seal{Path: copied, Out: seal, Format: cmp.Or(ask.Place.Format, "auto"), ByBlock: ask.Place.ByBlock, Grow: j.Bounds.index()}).Run(ctx)
 	if err != nil {
 		return judged, nil, err
 	}
@@ -105,110 +129,66 @@ func (j *Judge) judge(ctx context.Context, at Place, ask catalog.ToScreen) (judg
 	if err != nil {
 		return judged, nil, err
 	}
+	trust := &trust{}
 	if ask.Baseline != "" {
-		if s.Trusted, err = j.trusted(ctx, ask.Baseline); err != nil {
+		if trust, err = j.trusted(ctx, ask.Baseline, s.Files); err != nil {
 			return judged, nil, err
 		}
+		s.Trusted = trust.pass
 	}
 	result, err := s.Run(ctx)
 	if err != nil {
 		return judged, nil, err
 	}
 	judged, report = result.judged(key)
-	report.Notes = append(apart, report.Notes...)
+	judged.Apart, judged.Untrusted = apart, len(trust.strange)
+	report.Notes = append(trust.notes(), report.Notes...)
+	if apart > 0 {
+		report.Notes = slices.Insert(report.Notes, 0, fmt.Sprintf("NOT LOOKED AT: %d files that are sealed by their bytes alone", apart))
+	}
 	return judged, report, nil
 }
 
 // take has the files of a copy that its seal has by row be screened, and returns the key of the
-// digests that are told of its rows, which whoever has all rows can make, and what is to be said
-// of the other files.
-func (s *Screen) take(seal, copied string) (key []byte, apart []string, err error) {
+// digests that are told of its rows, which whoever has all rows can make, and how many other files
+// there are.
+func (s *Screen) take(seal, copied string) (key []byte, apart int, err error) {
 	m, err := dataset.ReadManifest(seal)
 	if err != nil {
-		return nil, nil, err
+		return nil, 0, err
 	}
 	x, err := rowseal.OpenIndex(seal+rowseal.IndexSuffix, m)
 	if err != nil {
-		return nil, nil, err
+		return nil, 0, err
 	}
 	defer x.Close()
-	sum, others := sha256.New(), 0
+	sum := sha256.New()
 	sum.Write([]byte("pavise screening/1\x00"))
-	for _, section := range x.Sections() {
+	for i := range x.Sections() {
+		section := x.Section(i)
 		switch {
 		case section.Format == rowseal.Link: // to one of the others
 			continue
 		case !section.Format.HasRows():
-			others++
+			apart++
 			continue
 		case section.Rows == 0:
 			continue
 		}
 		sum.Write(section.Digest[:])
-		f := File{Path: copied, Name: rowseal.Shown(filepath.Base(copied)), Format: table.Format(section.Format)}
+		f := File{Path: copied, Name: rowseal.Shown(filepath.Base(copied)), Format: table.Format(section.Format), path: section.Path}
 		if section.Path != "." {
-			f = File{Path: filepath.Join(copied, filepath.FromSlash(section.Path)), Name: rowseal.Shown(section.Path), Format: f.Format}
+			f.Path, f.Name = filepath.Join(copied, filepath.FromSlash(section.Path)), rowseal.Shown(section.Path)
+		}
+		if f.heading, err = headingOf(section); err != nil {
+			return nil, 0, err
 		}
 		s.Files = append(s.Files, f)
 	}
 	if len(s.Files) == 0 {
-		return nil, nil, invalid("write it as CSV, JSONL or Parquet, or watch it with --format", "none of its files is sealed by row, and rows are what is screened")
-	}
-	if others > 0 {
-		apart = append(apart, fmt.Sprintf("NOT LOOKED AT: %d files that are sealed by their bytes alone", others))
+		return nil, 0, invalid("write it as CSV, JSONL or Parquet, or watch it with --format", "none of its files is sealed by row, and rows are what is screened")
 	}
 	return sum.Sum(nil), apart, nil
-}
-
-// trusted reads which rows a seal has, from the index beside it. Each is trusted as often as it
-// stands there: copies of a good row may be poison, too.
-func (j *Judge) trusted(ctx context.Context, seal string) (func() func([32]byte) bool, error) {
-	m, err := dataset.ReadManifest(seal)
-	if err != nil {
-		return nil, err
-	}
-	if m.Rows() > uint64(j.Bounds.Rows) {
-		return nil, invalid("screen it without a baseline", "the baseline has %d rows, and %d are held at most", m.Rows(), j.Bounds.Rows)
-	}
-	x, err := rowseal.OpenIndex(seal+rowseal.IndexSuffix, m)
-	if err != nil {
-		return nil, err
-	}
-	defer x.Close()
-	var all [][32]byte
-	for i := range x.Sections() {
-		section := x.Section(i)
-		if !section.Format.HasRows() {
-			continue
-		}
-		if err := section.Check(ctx, runtime.GOMAXPROCS(0)); err != nil {
-			return nil, err
-		}
-		digests, err := io.ReadAll(io.NewSectionReader(section.RowsAt(), 0, int64(section.Rows)*sha256.Size))
-		if err != nil {
-			return nil, rowseal.FileFault(seal+rowseal.IndexSuffix, err)
-		}
-		for ; len(digests) > 0; digests = digests[sha256.Size:] {
-			all = append(all, [32]byte(digests))
-		}
-	}
-	order := func(a, b [32]byte) int { return bytes.Compare(a[:], b[:]) }
-	slices.SortFunc(all, order)
-	return func() func([32]byte) bool {
-		met := make([]int32, len(all)) // by the first of those that are alike
-		return func(row [32]byte) bool {
-			first, found := slices.BinarySearchFunc(all, row, order)
-			if !found {
-				return false
-			}
-			next := first + int(met[first])
-			if next >= len(all) || all[next] != row {
-				return false
-			}
-			met[first]++
-			return true
-		}
-	}, nil
 }
 
 // judged puts what came of a screening into what a server keeps.

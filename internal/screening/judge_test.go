@@ -1,13 +1,16 @@
 package screening
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/parquet-go/parquet-go"
@@ -57,7 +60,7 @@ func TestJudgeTellsRowsAndNotWhatTheyAre(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if judged.Rows != len(lines) || judged.Quarantine < len(bad) || len(report.Quarantine) != judged.Quarantine || !strings.Contains(report.Notes[0], "1 files that are sealed by their bytes alone") {
+	if judged.Rows != len(lines) || judged.Quarantine < len(bad) || len(report.Quarantine) != judged.Quarantine || judged.Apart != 1 || !strings.Contains(report.Notes[0], "1 files that are sealed by their bytes alone") {
 		t.Errorf("%+v, notes %q", judged, report.Notes)
 	}
 	file, err := (&Screen{File: filepath.Join(dir, "a.csv"), Label: "class", Seed: 1}).Run(t.Context())
@@ -98,12 +101,23 @@ func TestJudgeIsBoundToBytes(t *testing.T) {
 		"no such label":                  {func(_ string, ask *catalog.ToScreen, _ *Bounds) { ask.Terms.Label = "klass" }, pavise.Invalid, `flows.csv: it has no column "klass"`},
 		"no such source":                 {func(_ string, ask *catalog.ToScreen, _ *Bounds) { ask.Terms.Source = "who" }, pavise.Invalid, `it has no column "who"`},
 		"a class of its own in each row": {func(_ string, ask *catalog.ToScreen, _ *Bounds) { ask.Terms.Label = "a" }, pavise.Invalid, "is no class"},
-		"too many bytes":                 {func(_ string, _ *catalog.ToScreen, b *Bounds) { b.Bytes = int64(len(text)) - 1 }, pavise.Invalid, "are copied at most"},
-		"too many cells":                 {func(_ string, _ *catalog.ToScreen, b *Bounds) { b.Cells = 400*11 - 1 }, pavise.Invalid, "more than 399 rows of 9 columns"},
-		"too many rows":                  {func(_ string, _ *catalog.ToScreen, b *Bounds) { b.Rows = 399 }, pavise.Invalid, "more than 399 rows"},
-		"a baseline that is not there":   {func(_ string, ask *catalog.ToScreen, _ *Bounds) { ask.Baseline = "/absent.seal" }, pavise.NotFound, "absent.seal"},
-		"a baseline with too many rows":  {func(path string, ask *catalog.ToScreen, b *Bounds) { ask.Baseline, _ = sealedAt(t, path); b.Rows = 400 }, pavise.Invalid, "the baseline has 401 rows"},
-		"all is well":                    {func(string, *catalog.ToScreen, *Bounds) {}, 0, ""},
+		"too many bytes":                 {func(_ string, _ *catalog.ToScreen, b *Bounds) { b.Bytes = int64(len(text)) - 1 }, pavise.Invalid, "no more are copied"},
+		"too many columns": {func(path string, ask *catalog.ToScreen, b *Bounds) {
+			ask.Terms.Omit, b.Cells = []string{"a", "b", "c", "d", "e", "f", "g"}, 9
+		}, pavise.Invalid, "more than 9 columns"},
+		"too many cells": {func(_ string, _ *catalog.ToScreen, b *Bounds) { b.Cells = 400*11 - 1 }, pavise.Invalid, "more than 399 rows of 9 columns"},
+		"nothing but ends of lines": {func(path string, ask *catalog.ToScreen, b *Bounds) {
+			b.Bytes, b.Rows, b.Files = 1<<20, 1000, 1
+			if err := os.WriteFile(path, bytes.Repeat([]byte("\n"), 1<<17), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			_, now := sealedAt(t, path)
+			ask.Root = now.Root
+		}, pavise.Invalid, "more than 1000 rows, empty lines counted"},
+		"too many rows":                 {func(_ string, _ *catalog.ToScreen, b *Bounds) { b.Rows = 399 }, pavise.Invalid, "more than 399 rows"},
+		"a baseline that is not there":  {func(_ string, ask *catalog.ToScreen, _ *Bounds) { ask.Baseline = "/absent.seal" }, pavise.NotFound, "absent.seal"},
+		"a baseline with too many rows": {func(path string, ask *catalog.ToScreen, b *Bounds) { ask.Baseline, _ = sealedAt(t, path); b.Rows = 400 }, pavise.Invalid, "the baseline has 401 rows"},
+		"all is well":                   {func(string, *catalog.ToScreen, *Bounds) {}, 0, ""},
 	} {
 		path := written(t, "flows.csv", text)
 		_, ask := sealedAt(t, path)
@@ -206,5 +220,52 @@ func TestJudgeStops(t *testing.T) {
 	ask.Dir = t.TempDir()
 	if _, _, err := j.Judge(t.Context(), Place{path, filepath.Dir(path)}, ask); err != nil {
 		t.Errorf("once it has ended: %v", err)
+	}
+}
+
+// TestJudgeTimesWhatIsUnderWay: the time that one may take begins when it has its turn, and a screen
+// of very many columns looks at the clock within a row.
+func TestJudgeTimesWhatIsUnderWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		path := written(t, "flows.csv", flowsHeader+"tcp,1,2,3,4,5,6,7,8,benign\n")
+		_, ask := sealedAt(t, path)
+		at, j := Place{path, filepath.Dir(path)}, NewJudge(UsualBounds, 1)
+		j.slots <- struct{}{} // somebody else's
+		go func() {
+			time.Sleep(time.Hour)
+			<-j.slots
+		}()
+		ask.Time = time.Minute
+		if _, _, err := j.Judge(t.Context(), at, ask); err != nil {
+			t.Errorf("after an hour's wait: %v", err)
+		}
+		ask.Dir, ask.Say = t.TempDir(), func(string) { time.Sleep(2 * time.Minute) }
+		if _, _, err := j.Judge(t.Context(), at, ask); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("longer than it may take: %v", err)
+		}
+		j.slots <- struct{}{} // once it has ended by itself
+	})
+}
+
+// TestManyColumns reads a table with as many columns as there may be in little time, and stops within it.
+func TestManyColumns(t *testing.T) {
+	const many = 1 << 17
+	var text strings.Builder
+	for i := range many {
+		fmt.Fprintf(&text, "c%d,", i)
+	}
+	text.WriteString("class\n" + strings.Repeat("1,", many) + "a\n" + strings.Repeat("2,", many) + "b\n")
+	path := written(t, "wide.csv", text.String())
+	s := &Screen{File: path, Label: "class"}
+	names, err := s.kinds(t.Context(), s.files(), true, map[string]held{}, map[string]held{})
+	if err != nil || len(names) != many+1 {
+		t.Errorf("%d columns: %v", len(names), err)
+	}
+	stopped, stop := context.WithCancel(t.Context())
+	stop()
+	path = written(t, "wide.csv", text.String()+strings.Repeat(strings.Repeat("1,", many)+"a\n", 8))
+	s.File = path
+	if _, err := s.kinds(stopped, s.files(), true, map[string]held{}, map[string]held{}); !errors.Is(err, context.Canceled) {
+		t.Errorf("stopped: %v", err)
 	}
 }

@@ -20,6 +20,7 @@ import (
 const (
 	maxCells = 1 << 27 // features times rows
 	maxTexts = 1 << 17 // different texts of a column; what has more names rows
+	someWork = 1 << 20 // cells that are gone through before somebody asks whether to go on
 	maxShown = 64      // bytes of a text that are kept; longer ones are told apart by their hash
 )
 
@@ -56,6 +57,9 @@ type File struct {
 	Path   string
 	Name   string // for people
 	Format table.Format
+
+	path    string // in a seal
+	heading heading
 }
 
 // files are what is screened.
@@ -80,7 +84,7 @@ func (f File) open() (*table.File, error) {
 }
 
 // splits says which rows are trusted, for one pass over them.
-func (s *Screen) splits() func(row [32]byte) bool {
+func (s *Screen) splits() func(file int, row [32]byte) bool {
 	if s.Trusted == nil {
 		return nil
 	}
@@ -99,19 +103,25 @@ func (s *Screen) read(ctx context.Context) (file, baseline *rows, err error) {
 		if trusted, err = s.kinds(ctx, []File{s.trustedFile()}, false, theirs, nil); err != nil {
 			return nil, nil, err
 		}
+		has := setOf(trusted)
 		for _, name := range names {
-			if !slices.Contains(trusted, name) && name != s.Source && name != table.Unnamed && !slices.Contains(s.Omit, name) {
+			if !has[name] && name != s.Source && name != table.Unnamed && !slices.Contains(s.Omit, name) {
 				return nil, nil, invalid("a baseline has the columns of the file", "%s: it has no column %.80q", filepath.Base(s.Baseline), name)
 			}
 		}
 	}
 	l := s.layout(names, mine, theirs)
+	has := setOf(names)
 	for _, name := range trusted {
-		if !slices.Contains(names, name) && theirs[name] != (held{}) && name != table.Unnamed && name != s.Source && !slices.Contains(s.Omit, name) {
+		if !has[name] && theirs[name] != (held{}) && name != table.Unnamed && name != s.Source && !slices.Contains(s.Omit, name) {
 			l.drop(name, "the file has it not")
 		}
 	}
-	values := newDictionary(l)
+	most := s.rows
+	if s.Baseline != "" || s.Trusted != nil {
+		most = 0 // whether a column names the rows of the baseline, too, is known at the end alone
+	}
+	values := newDictionary(l, most)
 	c := &collector{screen: s, source: s.Source, trusts: s.splits(), layout: l, values: values, mine: l.rows()}
 	if c.trusts != nil {
 		c.theirs = l.rows()
@@ -128,6 +138,15 @@ func (s *Screen) read(ctx context.Context) (file, baseline *rows, err error) {
 		baseline = c.mine
 	}
 	return file, baseline, values.finish(s, l, file, baseline)
+}
+
+// setOf has names found in one step: there may be a million.
+func setOf(names []string) map[string]bool {
+	set := make(map[string]bool, len(names))
+	for _, name := range names {
+		set[name] = true
+	}
+	return set
 }
 
 func (s *Screen) trustedFile() File { return File{Path: s.Baseline, Name: filepath.Base(s.Baseline)} }
@@ -183,12 +202,17 @@ func (seen counts) take(row table.Row, width int) counts {
 // kinds goes through files and counts what the cells of each column hold, apart for the rows
 // that are trusted; screened says that the files are not the baseline's.
 func (s *Screen) kinds(ctx context.Context, files []File, screened bool, mine, theirs map[string]held) (all []string, err error) {
-	var trusts func([32]byte) bool
+	var trusts func(int, [32]byte) bool
 	if screened {
 		trusts = s.splits()
 	}
+	have := map[string]bool{}
 	for k, file := range files {
-		names, err := s.kindsOf(ctx, file, trusts, mine, theirs)
+		var of func([32]byte) bool
+		if trusts != nil {
+			of = func(row [32]byte) bool { return trusts(k, row) }
+		}
+		names, err := s.kindsOf(ctx, file, of, mine, theirs)
 		if err != nil {
 			return nil, err
 		}
@@ -201,9 +225,12 @@ func (s *Screen) kinds(ctx context.Context, files []File, screened bool, mine, t
 			}
 		}
 		for _, name := range names {
-			if !slices.Contains(all, name) {
-				all = append(all, name)
+			if !have[name] {
+				have[name], all = true, append(all, name)
 			}
+		}
+		if len(all) > s.most() {
+			return nil, invalid("screen a part at a time", "%s: there are more than %d columns, and no more cells are held at once", file.Name, s.most())
 		}
 	}
 	return all, nil
@@ -216,16 +243,21 @@ func (s *Screen) kindsOf(ctx context.Context, file File, trusts func([32]byte) b
 	}
 	defer f.Close()
 	var seen, trusted counts
-	n := 0
+	n, work := 0, 0
 	for row, err := range f.Rows() {
 		if err != nil {
 			return nil, err
 		}
 		if n++; n%4096 == 0 {
-			if ctx.Err() != nil {
+			s.say("%s: %d rows …", file.Name, n)
+		}
+		if work += f.Width() + 256; work >= someWork {
+			if work = 0; ctx.Err() != nil {
 				return nil, ctx.Err()
 			}
-			s.say("%s: %d rows …", file.Name, n)
+		}
+		if f.Width() > s.most() {
+			return nil, invalid("screen a part at a time", "%s: there are more than %d columns, and no more cells are held at once", file.Name, s.most())
 		}
 		if trusts != nil && trusts([32]byte(proof.Leaf(row.Raw()))) {
 			trusted = trusted.take(row, f.Width())
@@ -233,6 +265,7 @@ func (s *Screen) kindsOf(ctx context.Context, file File, trusts func([32]byte) b
 			seen = seen.take(row, f.Width())
 		}
 	}
+	s.rows += n
 	names := f.Columns()
 	seen.add(names, mine)
 	trusted.add(names, theirs)
@@ -328,13 +361,17 @@ type dictionary struct {
 type numbering struct {
 	index map[string]int
 	list  []string
+	rows  int  // where there are more texts than half as many, it is given up; 0: it never is
+	gone  bool // it was: the column names rows
 }
 
-func newDictionary(l *layout) *dictionary {
+// newDictionary is a dictionary for so many rows, of which texts of their own are not kept; 0: they
+// are.
+func newDictionary(l *layout, rows int) *dictionary {
 	d := &dictionary{texts: make([]numbering, len(l.names))}
 	for j := range d.texts {
 		if l.text[j] {
-			d.texts[j].index = map[string]int{}
+			d.texts[j].index, d.texts[j].rows = map[string]int{}, rows
 		}
 	}
 	d.classes.index, d.sources.index = map[string]int{}, map[string]int{}
@@ -344,10 +381,14 @@ func newDictionary(l *layout) *dictionary {
 // number returns the number of a text, a new one where it has none; when there are too many
 // already, that of the last.
 func (n *numbering) number(text []byte) int {
+	if n.gone {
+		return 0
+	}
 	if k, ok := n.index[string(text)]; ok && len(text) <= maxShown {
 		return k
 	}
-	key := string(text)
+	key := string(text[:min(len(text), maxShown)])
+	shown := key // the same memory, but for long ones
 	if len(text) > maxShown {
 		sum := sha256.Sum256(text)
 		key = string(sum[:])
@@ -359,7 +400,10 @@ func (n *numbering) number(text []byte) int {
 		return maxTexts - 1
 	}
 	n.index[key] = len(n.list)
-	n.list = append(n.list, string(text[:min(len(text), maxShown)]))
+	if n.list = append(n.list, shown); n.rows > 0 && namesRows(len(n.list), n.rows) {
+		n.index, n.list, n.gone = nil, nil, true
+		return 0
+	}
 	return len(n.list) - 1
 }
 
@@ -379,7 +423,7 @@ func (l *layout) rows() *rows {
 type collector struct {
 	screen *Screen
 	source string // the column that says who sent a row; empty: none
-	trusts func([32]byte) bool
+	trusts func(file int, row [32]byte) bool
 	layout *layout
 	values *dictionary
 	mine   *rows
@@ -405,20 +449,22 @@ func (c *collector) from(ctx context.Context, k int32, file File) error {
 	}
 	defer f.Close()
 	s, l := c.screen, c.layout
-	width, n := -1, int64(0)
+	width, n, work := -1, int64(0), 0
 	for row, err := range f.Rows() {
 		if err != nil {
 			return err
 		}
 		if w := f.Width(); w != width {
-			width = w
+			width, work = w, work+w // which a row of JSONL may do once for each of very many
 			l.find(f.Columns(), s.Label, c.source)
 		}
 		if n%4096 == 0 {
-			if ctx.Err() != nil {
+			s.say("%s: %d rows read …", file.Name, n)
+		}
+		if work += len(l.names) + 256; work >= someWork {
+			if work = 0; ctx.Err() != nil {
 				return ctx.Err()
 			}
-			s.say("%s: %d rows read …", file.Name, n)
 		}
 		n++
 		if c.held++; c.held*(len(l.names)+2) > s.most() || s.MostRows > 0 && c.held > s.MostRows {
@@ -431,7 +477,7 @@ func (c *collector) from(ctx context.Context, k int32, file File) error {
 			}
 		}
 		hash, r := [32]byte(proof.Leaf(row.Raw())), c.mine
-		if c.trusts != nil && c.trusts(hash) {
+		if c.trusts != nil && c.trusts(int(k), hash) {
 			r = c.theirs
 		}
 		r.hash, r.file, r.line, r.seal = append(r.hash, hash), append(r.file, k), append(r.line, row.Line()), append(r.seal, seal)
@@ -509,7 +555,7 @@ func (d *dictionary) finish(s *Screen, l *layout, file, baseline *rows) error {
 	var kept []int
 	for j, name := range l.names {
 		switch k := len(d.texts[j].list); {
-		case k != maxTexts && !namesRows(k, n):
+		case !d.texts[j].gone && k != maxTexts && !namesRows(k, n):
 			kept = append(kept, j)
 		case baseline != nil && l.text[j] && !namesRows(distinct(baseline.table.Columns[j].Values), len(baseline.hash)):
 			l.drop(name, "it has a text of its own in nearly every row of the file, and not of the baseline")

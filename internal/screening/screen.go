@@ -24,12 +24,13 @@ type Screen struct {
 
 	// Files are screened instead of File, as one table.
 	Files []File `kong:"-"`
-	// Trusted begins a pass over the rows, and says of each, by the hash that a seal has of it,
-	// whether it is trusted: then it is of the baseline, and is not judged. Nil: no row of the
-	// files is.
-	Trusted  func() func(row [32]byte) bool `kong:"-"`
-	Most     int                            `kong:"-"` // cells that are held at most; 0: 134 million
-	MostRows int                            `kong:"-"` // rows; 0: as many as cells allow
+	// Trusted begins a pass over the rows, and says of each, by its file and the hash that a seal
+	// has of it, whether it is trusted: then it is of the baseline, and is not judged. Nil: no row
+	// of the files is.
+	Trusted  func() func(file int, row [32]byte) bool `kong:"-"`
+	Most     int                                      `kong:"-"` // cells that are held at most; 0: 134 million
+	MostRows int                                      `kong:"-"` // rows; 0: as many as cells allow
+	rows     int                                      // that the first pass saw
 
 	File       string   `arg:"" optional:"" help:"The rows: CSV, JSONL or Parquet." placeholder:"FILE"`
 	Label      string   `help:"The column with the class: its name, or its position from 0." required:"" placeholder:"COLUMN"`

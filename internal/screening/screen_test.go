@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unsafe"
 
 	"github.com/parquet-go/parquet-go"
 
@@ -319,5 +320,35 @@ func TestScreenSourcesAndEmbeddings(t *testing.T) {
 	s.Embeddings = written(t, "short.npy", strings.Replace(string(npy[:len(npy)-32]), "(900", "(899", 1))
 	if _, err := s.Run(t.Context()); pavise.KindOf(err) != pavise.Invalid || !strings.Contains(err.Error(), "has 899 rows") {
 		t.Errorf("embeddings of fewer rows: %v", err)
+	}
+}
+
+// TestTextsOfNames: a text is held once, and a column that names rows is held no longer than until
+// that is known; it is told of all the same.
+func TestTextsOfNames(t *testing.T) {
+	n := numbering{index: map[string]int{}, rows: 2400}
+	for i := range 1200 {
+		if got := n.number(fmt.Appendf(nil, "row %d", i)); got != i {
+			t.Fatalf("text %d is number %d", i, got)
+		}
+	}
+	for text, k := range n.index {
+		if unsafe.StringData(text) != unsafe.StringData(n.list[k]) {
+			t.Fatalf("%q is held twice", text)
+		}
+	}
+	if n.number([]byte("row 7")) != 7 || n.gone {
+		t.Error("half of the rows have the text of another, and it was given up")
+	}
+	if n.number([]byte("row 1200")); !n.gone || n.index != nil || n.list != nil {
+		t.Errorf("it names rows: %d texts are held", len(n.list))
+	}
+	lines, _ := flows(2400)
+	for i := range lines {
+		lines[i] = fmt.Sprintf("id-%d,%s", i, lines[i])
+	}
+	result, err := (&Screen{File: written(t, "ids.csv", "id,"+flowsHeader+strings.Join(lines, "\n")+"\n"), Label: "class", Seed: 1}).Run(t.Context())
+	if err != nil || result.Columns != 9 || !strings.Contains(strings.Join(result.Notes, "\n"), `column "id" has a text of its own in nearly every row`) {
+		t.Errorf("%d columns, notes %q: %v", result.Columns, result.Notes, err)
 	}
 }

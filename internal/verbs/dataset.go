@@ -218,35 +218,49 @@ type DatasetUnwatch struct {
 	Reason string `json:"reason" required:"true" minLength:"1" maxLength:"1000" help:"why" doc:"why, for people"`
 }
 
-// screeningPolled is how often somebody who waits asks how far a screening is.
-const screeningPolled = 500 * time.Millisecond
+// Between two questions of somebody who waits how far a screening is, so long passes.
+const (
+	screeningSoon = 500 * time.Millisecond // at first, and then longer and longer
+	screeningLate = 5 * time.Second
+)
 
 // Screened has a server screen a dataset, waits until that has ended, and returns what came of it.
-// Whoever waits no longer ends nothing: the server goes on.
+// Whoever waits no longer ends nothing: the server goes on. The report is asked for once, at the
+// end, for that is a record; that somebody waits is none to speak of.
 func Screened(ctx context.Context, client *api.Client, ask DatasetScreen, say func(progress string)) (r catalog.Reported, err error) {
 	if err := client.Call(ctx, "dataset.screen", ask, &r); err != nil {
 		return r, err
 	}
 	asked := r.Screening
-	for {
-		r = catalog.Reported{}
-		if err := client.Call(ctx, "dataset.report", DatasetReport{DatasetRef: ask.DatasetRef}, &r); err != nil {
+	gone := func(now *catalog.Screening) error {
+		if now != nil && now.Root == asked.Root && now.Asked.Equal(asked.Asked) {
+			return nil
+		}
+		return &pavise.Error{Kind: pavise.Conflict, Msg: fmt.Sprintf("another screening of %s was asked for meanwhile, or what was to be screened is gone", ask.Name), Hint: "pavise dataset report " + ask.Name.ID + " says how it stands"}
+	}
+	for pause := screeningSoon; ; pause = min(pause*3/2, screeningLate) {
+		var shown catalog.Shown
+		if err = client.Call(ctx, "dataset.show", ask.DatasetRef, &shown); err == nil {
+			err = gone(shown.Screening)
+		}
+		if err != nil {
 			return r, err
 		}
-		s := r.Screening
-		if s.Root != asked.Root || !s.Asked.Equal(asked.Asked) {
-			return r, &pavise.Error{Kind: pavise.Conflict, Msg: fmt.Sprintf("another screening of %s was asked for meanwhile, or what was to be screened is gone", ask.Name), Hint: "pavise dataset report " + ask.Name.ID + " says how it stands"}
-		}
-		if s.State != catalog.ScreenWaiting && s.State != catalog.ScreenUnderWay {
-			return r, nil
+		if s := shown.Screening.State; s != catalog.ScreenWaiting && s != catalog.ScreenUnderWay {
+			break
 		}
 		if say != nil {
-			say(cmp.Or(r.Said, "it waits for its turn …"))
+			say(cmp.Or(shown.Said, "it waits for its turn …"))
 		}
 		select {
-		case <-time.After(screeningPolled):
+		case <-time.After(pause):
 		case <-ctx.Done():
 			return r, ctx.Err()
 		}
 	}
+	r = catalog.Reported{}
+	if err = client.Call(ctx, "dataset.report", DatasetReport{DatasetRef: ask.DatasetRef}, &r); err == nil {
+		err = gone(&r.Screening)
+	}
+	return r, err
 }
