@@ -429,6 +429,22 @@ func TestNobodyWaits(t *testing.T) {
 	})
 }
 
+// unreachable returns a client of a server that cannot be reached, and counts how often it asks.
+func unreachable(t *testing.T, store *Store, asked *int) *Client {
+	t.Helper()
+	c, err := NewClient(ClientConfig{
+		URL: "https://control.example", Store: store, Use: func(context.Context, *Bundle) error { return nil },
+		HTTP: &http.Client{Transport: roundTrip(func(*http.Request) (*http.Response, error) {
+			*asked++
+			return nil, errors.New("no route to host")
+		})},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
 // TestBackoff asks a server that is away, in a bubble of time: less and less often, and
 // at most every 30 seconds.
 func TestBackoff(t *testing.T) {
@@ -438,16 +454,7 @@ func TestBackoff(t *testing.T) {
 	store := openStore(t, cfg)
 	synctest.Test(t, func(t *testing.T) {
 		asked := 0
-		c, err := NewClient(ClientConfig{
-			URL: "https://control.example", Store: store, Use: func(context.Context, *Bundle) error { return nil },
-			HTTP: &http.Client{Transport: roundTrip(func(*http.Request) (*http.Response, error) {
-				asked++
-				return nil, errors.New("no route to host")
-			})},
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
+		c := unreachable(t, store, &asked)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
 		defer cancel()
 		c.Run(ctx)
@@ -467,16 +474,7 @@ func TestWake(t *testing.T) {
 	store := openStore(t, w.storeConfig(p, "reader"))
 	synctest.Test(t, func(t *testing.T) {
 		asked := 0
-		c, err := NewClient(ClientConfig{
-			URL: "https://control.example", Store: store, Use: func(context.Context, *Bundle) error { return nil },
-			HTTP: &http.Client{Transport: roundTrip(func(*http.Request) (*http.Response, error) {
-				asked++
-				return nil, errors.New("no route to host")
-			})},
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
+		c := unreachable(t, store, &asked)
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
 		go func() { defer close(done); c.Run(ctx) }()
