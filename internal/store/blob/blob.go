@@ -151,8 +151,13 @@ func noObject(name string, p Place, err error) error {
 	return &pavise.Error{Kind: pavise.NotFound, Msg: fmt.Sprintf("%s holds no %s", p.URL, name), Err: err}
 }
 
-// partial begins the names of files that are not whole yet.
-const partial = ".part-"
+// partial begins the names of what is no object in a directory: unfinished is where files
+// lie that are not whole yet, and abandoned is how old one is that nobody writes any more.
+const (
+	partial    = ".part-"
+	unfinished = partial + "new"
+	abandoned  = time.Hour
+)
 
 // checkName refuses names that could lead elsewhere.
 func checkName(name string) error {

@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/pavise/pavise"
 )
@@ -28,8 +29,35 @@ func (d dir) reach(context.Context) error {
 	if err == nil {
 		err = syncDir(os.Open, filepath.Dir(d.path))
 	}
+	if err == nil {
+		err = d.sweep()
+	}
 	if err != nil {
 		return away("make", d.path, err)
+	}
+	return nil
+}
+
+// sweep removes what writers who were killed left. What is younger than abandoned another
+// process may still be writing.
+func (d dir) sweep() error {
+	root, err := os.OpenRoot(d.path)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	left, err := fs.ReadDir(root.FS(), unfinished)
+	if err != nil {
+		return nil // nobody has put anything yet, or List and Put will say why not
+	}
+	for _, e := range left {
+		info, err := e.Info()
+		if err != nil || time.Since(info.ModTime()) < abandoned {
+			continue
+		}
+		if err := root.Remove(path.Join(unfinished, e.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
 	}
 	return nil
 }
@@ -57,7 +85,8 @@ func away(doing, what string, err error) error {
 func (d dir) Place() Place { return Place{URL: "file://" + d.path, Lock: "none"} }
 
 // Put is Bucket's. The content lands in a temporary file, is synced, and takes its
-// name in one step.
+// name in one step. The file lies in a directory of its own: what a writer who was killed
+// leaves must not lie among the objects, where whoever reads the directory takes it for one.
 func (d dir) Put(ctx context.Context, o Object, content io.Reader) error {
 	if err := checkName(o.Name); err != nil {
 		return err
@@ -78,7 +107,10 @@ func write(root *os.Root, name string, content io.Reader) error {
 	if err := root.MkdirAll(parent, 0o700); err != nil {
 		return err
 	}
-	part := path.Join(parent, partial+rand.Text())
+	if err := root.MkdirAll(unfinished, 0o700); err != nil {
+		return err
+	}
+	part := path.Join(unfinished, rand.Text())
 	f, err := root.OpenFile(part, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/pavise/pavise"
 )
@@ -69,12 +70,13 @@ func TestWhatIsNoFileIsNoObject(t *testing.T) {
 }
 
 // TestWhoLooksOnSeesWholeObjectsOnly looks into the directory while an object is being
-// written over, and after a writer that died.
+// written over, and after a writer that died; what that one left goes once it is old.
 func TestWhoLooksOnSeesWholeObjectsOnly(t *testing.T) {
 	dir := t.TempDir()
 	b := open(t, dir)
 	put(t, b, "log/x", []byte("old"))
-	if err := os.WriteFile(filepath.Join(dir, "log", partial+"dead"), []byte("ha"), 0o600); err != nil {
+	dead := filepath.Join(dir, unfinished, "dead")
+	if err := os.WriteFile(dead, []byte("ha"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	look := readerFunc(func(p []byte) (int, error) {
@@ -83,6 +85,9 @@ func TestWhoLooksOnSeesWholeObjectsOnly(t *testing.T) {
 		}
 		if names := list(t, b, ""); len(names) != 1 {
 			t.Errorf("there are %q", names)
+		}
+		if entries, err := os.ReadDir(filepath.Join(dir, "log")); err != nil || len(entries) != 1 {
+			t.Errorf("beside it there are %v, %v", entries, err)
 		}
 		return copy(p, "n"), nil
 	})
@@ -94,9 +99,23 @@ func TestWhoLooksOnSeesWholeObjectsOnly(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 	wantKind(t, b.Put(t.Context(), Object{Name: "log/y", Size: 5}, strings.NewReader("half")), pavise.Unavailable)
-	entries, err := os.ReadDir(filepath.Join(dir, "log"))
-	if err != nil || len(entries) != 2 { // the object, and what the dead one left
-		t.Errorf("there are %v, %v", entries, err)
+	left := func() int {
+		open(t, dir)
+		entries, err := os.ReadDir(filepath.Join(dir, unfinished))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(entries)
+	}
+	if n := left(); n != 1 {
+		t.Errorf("%d files are unfinished", n)
+	}
+	long := time.Now().Add(-2 * abandoned)
+	if err := os.Chtimes(dead, long, long); err != nil {
+		t.Fatal(err)
+	}
+	if n := left(); n != 0 {
+		t.Errorf("%d files are unfinished", n)
 	}
 }
 
