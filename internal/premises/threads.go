@@ -72,11 +72,7 @@ var began = time.Now()
 
 // observe returns how they went so far.
 func observe() course {
-	c := course{at: time.Since(began)}
-	var u syscall.Rusage
-	if syscall.Getrusage(syscall.RUSAGE_SELF, &u) == nil {
-		c.used = time.Duration(u.Utime.Nano() + u.Stime.Nano())
-	}
+	c := course{at: time.Since(began), used: used()}
 	waits := []metrics.Sample{{Name: "/sched/latencies:seconds"}}
 	if metrics.Read(waits); waits[0].Value.Kind() != metrics.KindFloat64Histogram {
 		return c
@@ -88,6 +84,15 @@ func observe() course {
 		}
 	}
 	return c
+}
+
+// used is how much of processors the process has used so far; 0 where nobody tells.
+func used() time.Duration {
+	var u syscall.Rusage
+	if syscall.Getrusage(syscall.RUSAGE_SELF, &u) != nil {
+		return 0
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 // leaves is how many threads are to run goroutines on one core, where have did, by how it went.

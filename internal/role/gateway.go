@@ -584,6 +584,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	defer stopRooms()
 	var house errgroup.Group
 	house.Go(func() error { premises.StandIn(rooms); return nil })
+	house.Go(func() error { premises.Tidy(rooms); return nil })
 	g.House.Keep(rooms, &house)
 	house.Go(func() error { return g.client.Run(rooms) })
 	house.Go(func() error { g.watchOrders(rooms); return nil })

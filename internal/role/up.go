@@ -447,6 +447,7 @@ func (u *Up) Run(ctx context.Context) error {
 	defer stopRooms()
 	var house errgroup.Group
 	house.Go(func() error { premises.StandIn(rooms); return nil })
+	house.Go(func() error { premises.Tidy(rooms); return nil })
 	u.House.Keep(rooms, &house)
 	u.ServeHealth(rooms, &house, u.Standing("up"))
 	house.Go(func() error { return u.verifier.Run(rooms) })
