@@ -17,7 +17,7 @@ func moved() monitor.Shown {
 	view := monitor.View{Model: detector, Version: "v2", Former: "v1", Switched: began, Baseline: strings.Repeat("b", 64), Counted: 4321, Verdict: monitor.Verdict{
 		Stage: monitor.Confirmed, Cause: drift.BadVersion, Since: began, Words: "outputs moved with the version, and inputs did not", Done: "v1 answers again",
 	}}
-	return monitor.Shown{View: view, Window: "5m0s", Past: []monitor.Window{
+	return monitor.Shown{View: view, Window: "5m", Past: []monitor.Window{
 		{At: began, Rows: 100, Version: "v1", Inputs: monitor.Summary{Effect: 0.2}, Outputs: monitor.Summary{Effect: 0.1}},
 		{At: began.Add(5 * time.Minute), Rows: 120, Version: "v2", Inputs: monitor.Summary{Effect: 0.3}, Outputs: monitor.Summary{Effect: 2.5}},
 	}, Features: []monitor.FeatureView{

@@ -4,12 +4,12 @@ import (
 	"cmp"
 	"math/bits"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/drift"
 	"github.com/pavise/pavise/internal/drift/book"
+	"github.com/pavise/pavise/internal/figure"
 )
 
 // A View is how a model stands.
@@ -122,7 +122,7 @@ func (m *Monitor) view(w *watched) View {
 
 // shown shows all of a model. m.mu is held.
 func (m *Monitor) shown(w *watched) Shown {
-	s := Shown{View: m.view(w), Window: m.cfg.Window.String(), Versions: []book.Page{}, Features: []FeatureView{}, Past: append([]Window{}, w.past...)}
+	s := Shown{View: m.view(w), Window: figure.Span(m.cfg.Window), Versions: []book.Page{}, Features: []FeatureView{}, Past: append([]Window{}, w.past...)}
 	s.Held = s.View.Features
 	if w.book != nil {
 		s.Serial, s.Versions = w.book.Serial, slices.Clone(w.book.Pages)
@@ -169,14 +169,7 @@ func worst(f FeatureView) (size float64) {
 
 // length is how long windows of a scale are.
 func (m *Monitor) length(scale int) string {
-	text := (time.Duration(drift.Scales[scale]) * m.cfg.Window).String()
-	if whole, ok := strings.CutSuffix(text, "m0s"); ok {
-		text = whole + "m"
-	}
-	if whole, ok := strings.CutSuffix(text, "h0m"); ok {
-		text = whole + "h"
-	}
-	return text
+	return figure.Span(time.Duration(drift.Scales[scale]) * m.cfg.Window)
 }
 
 // A Bad is a version that is confirmed to be bad, and of which nobody said otherwise.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/pavise/pavise/internal/catalog"
+	"github.com/pavise/pavise/internal/figure"
 	"github.com/pavise/pavise/internal/lineage"
 	"github.com/pavise/pavise/internal/progress"
 )
@@ -51,7 +52,7 @@ func versionsOf(v catalog.View) string {
 }
 
 func printWatched(w io.Writer, v catalog.View) {
-	fmt.Fprintf(w, "%s is watched: %s, every %s, and everything is read each %d looks\n", v.Name.ID, strings.Map(shown, v.Watch.URL), span(v.Watch.Every), v.Watch.Full)
+	fmt.Fprintf(w, "%s is watched: %s, every %s, and everything is read each %d looks\n", v.Name.ID, strings.Map(shown, v.Watch.URL), figure.Span(v.Watch.Every), v.Watch.Full)
 	if v.Watch.Screen != nil {
 		fmt.Fprintf(w, "what is new is screened for poison, by the class in %.80q\n", v.Watch.Screen.Label)
 	}
@@ -177,7 +178,7 @@ func printShownDataset(w io.Writer, s catalog.Shown) {
 		fmt.Fprintf(w, "  OpenLineage calls it %s\n", strings.Map(shown, s.Called.String()))
 	}
 	if s.Watch != nil {
-		fmt.Fprintf(w, "  watched by %s since %s: %s, every %s\n", s.Watch.By, at(s.Watch.Since), strings.Map(shown, s.Watch.URL), span(s.Watch.Every))
+		fmt.Fprintf(w, "  watched by %s since %s: %s, every %s\n", s.Watch.By, at(s.Watch.Since), strings.Map(shown, s.Watch.URL), figure.Span(s.Watch.Every))
 	}
 	if s.Screening != nil {
 		fmt.Fprintf(w, "  screened for poison: %s\n", screened(s.Screening, s.Said))
