@@ -16,7 +16,7 @@ import (
 // around says what else keeps or vouches for the log, if anything does.
 func around(g role.Greeting) (lines string) {
 	if len(g.People) > 0 {
-		lines += fmt.Sprintf("  people   %s: operators too, for whom --as speaks\n", strings.Join(g.People, ", "))
+		lines += fmt.Sprintf("  people   %s: for whom --as speaks, as an operator too\n", strings.Join(g.People, ", "))
 	}
 	if len(g.Witnesses) > 0 {
 		lines += fmt.Sprintf("  witness  %s: asked to cosign the log\n", strings.Join(g.Witnesses, ", "))

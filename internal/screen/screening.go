@@ -74,7 +74,7 @@ func printScreening(w io.Writer, r catalog.Reported) {
 		fmt.Fprintf(w, "  - %s\n", b)
 	}
 	if n := len(s.Judged.Dropped); n > 0 {
-		fmt.Fprintf(w, "\n%s of the baseline were NOT looked at\n", Count(n, "column"))
+		fmt.Fprintf(w, "\nof the baseline, %s NOT looked at\n", Count(n, "column"))
 	}
 	if n := s.Judged.Apart; n > 0 {
 		fmt.Fprintf(w, "\n%s NOT looked at: no rows are sealed of them\n", Count(n, "file"))

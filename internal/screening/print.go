@@ -36,7 +36,7 @@ func (s *Screened) Print(w io.Writer) {
 		fmt.Fprintf(w, "  - %s\n", b)
 	}
 	if len(s.Dropped) > 0 {
-		fmt.Fprintf(w, "\n%d columns of the baseline were NOT looked at: %s\n", len(s.Dropped), inWords(s.Dropped))
+		fmt.Fprintf(w, "\ncolumns of the baseline that were NOT looked at: %s\n", inWords(s.Dropped))
 	}
 	fmt.Fprintf(w, "\nto quarantine: %d of %d rows; nothing was deleted. recorded: false (this command leaves no record)\n", len(s.Quarantine), s.Total)
 }
