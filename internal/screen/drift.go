@@ -16,7 +16,7 @@ func printDrifts(w io.Writer, l monitor.List) {
 		tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 		row(tw, "MODEL", "STAGE", "CAUSE", "SINCE", "FEATURES", "WHY")
 		for _, v := range l.Models {
-			row(tw, v.Model.ID, v.Verdict.Stage, v.Verdict.Cause, at(v.Verdict.Since), v.Features, v.Verdict.Words)
+			row(tw, v.Model.ID, v.Verdict.Stage, v.Verdict.Cause, At(v.Verdict.Since), v.Features, v.Verdict.Words)
 		}
 		tw.Flush()
 	}
@@ -39,7 +39,7 @@ func printDriftView(w io.Writer, v monitor.View) {
 	}
 	fmt.Fprintf(w, "  answers   %s", clip(v.Version))
 	if v.Former != "" {
-		fmt.Fprintf(w, ", since %s; before: %s", at(v.Switched), clip(v.Former))
+		fmt.Fprintf(w, ", since %s; before: %s", At(v.Switched), clip(v.Former))
 	}
 	fmt.Fprintln(w)
 	if v.Baseline != "" {
@@ -80,7 +80,7 @@ func printDrift(w io.Writer, s monitor.Shown) {
 		if p.Inherited {
 			own = ", as the one before"
 		}
-		fmt.Fprintf(w, "  version   %s is held to %s%s, since %s\n", clip(p.Version), p.Baseline, own, at(p.At))
+		fmt.Fprintf(w, "  version   %s is held to %s%s, since %s\n", clip(p.Version), p.Baseline, own, At(p.At))
 	}
 	rest := 0
 	for _, f := range s.Features {
@@ -117,6 +117,6 @@ func printDrift(w io.Writer, s monitor.Shown) {
 	}
 	if n := len(s.Past); n > 0 {
 		last := s.Past[n-1]
-		fmt.Fprintf(w, "\nthe last window of %s ended %s: %s\n", s.Window, at(last.At), Count(last.Rows, "row"))
+		fmt.Fprintf(w, "\nthe last window of %s ended %s: %s\n", s.Window, At(last.At), Count(last.Rows, "row"))
 	}
 }
