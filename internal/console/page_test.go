@@ -426,7 +426,7 @@ func TestRoutesPage(t *testing.T) {
 		Terms:     firewall.Terms{Rate: firewall.Rate{Count: 1200, Per: time.Minute, Burst: 300}, Budget: firewall.PerWindow(100000, 24*time.Hour)},
 		Shape:     firewall.Shape{Kind: firewall.Round, Digits: 4},
 		Signature: tensor.Signature{Inputs: []tensor.Port{{Name: "x", Datatype: "FP64", Shape: []int64{-1, 30}}}},
-		Protocol:  "v1", Calibration: "7777777777777777777777777777777777777777777777777777777777777777", Amber: "budget", Drift: &firewall.Drift{Then: "deny", Baseline: firewall.Baseline{Input: "x", Features: make([]firewall.Spread, 30)}},
+		Protocol:  "v1", Calibration: "sha256:77777777777777777777777777777777", Amber: "budget", Drift: &firewall.Drift{Then: "deny", Baseline: firewall.Baseline{Input: "x", Features: make([]firewall.Spread, 30)}},
 	}, Quarantined: true, Servers: []route.Server{{URL: "http://10.0.0.9:8000", Weight: 3, Out: true, Answers: 7, Failures: 2}}}, {Route: route.Route{
 		Model: pavise.Name{Tenant: "local", Kind: "model", ID: "llama"}, Upstream: "http://10.0.0.8:8000", Protocol: "openai", Fields: firewall.Fields{Trusted: []string{"app"}},
 		Prompts: prompt.Policy{
@@ -439,7 +439,7 @@ func TestRoutesPage(t *testing.T) {
 	_, body := s.get("/routes")
 	said := text(body)
 	for _, want := range []string{"in quarantine", "pavise route release", "pavise route quarantine", "observe only", "durable", "decides on security", "fraud_v7 by v1 at http://10.0.0.9:8000", "x FP64 n × 30", "1\u202f200 rows / 1m, 300 at once", "100\u202f000 rows / 24h", "rounded to 4 digits", "up to 64 rows",
-		"Protocol v1", "http://10.0.0.9:8000, weight 3, out 7 answers, 2 failures", "Baseline 30 columns of x; on drift: deny", "Copying callers are held to the calibration 777777777777 ; in amber they get budget", "See what was asked of it", "Protocol openai", "Fields app trusted everybody else untrusted", "Takes what its protocol says",
+		"Protocol v1", "http://10.0.0.9:8000, weight 3, out 7 answers, 2 failures", "Baseline 30 columns of x; on drift: deny", "Copying callers are held to the calibration sha256:777777777777 ; in amber they get budget", "See what was asked of it", "Protocol openai", "Fields app trusted everybody else untrusted", "Takes what its protocol says",
 		"Prompts invisible: alert, override: refuse; all else as usual", "Answers looked at as usual", "Canaries 2, refused in answers unless said otherwise", "Classifier http://10.0.0.7:9000/judge, within 1000 ms; what it flags: observe; what it says nothing of is refused", "Prompts not looked at"} {
 		if !strings.Contains(strings.ReplaceAll(said, "\u202f", " "), strings.ReplaceAll(want, "\u202f", " ")) {
 			t.Errorf("the page does not say %q:\n%s", want, said)

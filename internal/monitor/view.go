@@ -59,14 +59,15 @@ type Shown struct {
 
 // A FeatureView is a feature with what windows found of it.
 type FeatureView struct {
-	Name    string     `json:"name"`
-	Side    Side       `json:"side"`
-	Kind    drift.Kind `json:"kind,omitempty"` // empty: it is held to nothing
-	Moved   bool       `json:"moved"`          // it is confirmed
-	Windows []Measure  `json:"windows"`        // the last of each length
-	Labels  []string   `json:"labels,omitempty"`
-	Was     []float64  `json:"was,omitempty"` // shares of the baseline, in at most 16 steps from low to high, or by category
-	Is      []float64  `json:"is,omitempty"`  // and of the longest window that is under way
+	Name      string     `json:"name"`
+	Side      Side       `json:"side"`
+	Kind      drift.Kind `json:"kind,omitempty"` // empty: it is held to nothing
+	Moved     bool       `json:"moved"`          // it is confirmed
+	Suspected bool       `json:"suspected"`      // one of the last five windows of a length said that it moved
+	Windows   []Measure  `json:"windows"`        // the last of each length
+	Labels    []string   `json:"labels,omitempty"`
+	Was       []float64  `json:"was,omitempty"` // shares of the baseline, in at most 16 steps from low to high, or by category
+	Is        []float64  `json:"is,omitempty"`  // and of the longest window that is under way
 }
 
 // A Measure is what the last window of a length found of a feature.
@@ -137,6 +138,7 @@ func (m *Monitor) shown(w *watched) Shown {
 				continue
 			}
 			for scale := range scales {
+				f.Suspected = f.Suspected || b.votes[i].Moved[scale] != 0
 				o := w.moved[base][i][scale]
 				if o.Enough {
 					f.Windows = append(f.Windows, Measure{m.length(scale), bits.OnesCount8(b.votes[i].Moved[scale]), base == first, o})
@@ -156,13 +158,17 @@ func (m *Monitor) shown(w *watched) Shown {
 	return s
 }
 
-// worst is the largest effect of a feature, above all others where it is confirmed.
+// worst is the largest effect of a feature, above all others where it is confirmed, or else
+// suspected.
 func worst(f FeatureView) (size float64) {
 	for _, m := range f.Windows {
 		size = max(size, m.Effect)
 	}
-	if f.Moved {
+	switch {
+	case f.Moved:
 		size += 1e6
+	case f.Suspected:
+		size += 1e3
 	}
 	return size
 }

@@ -84,7 +84,7 @@ func printDrift(w io.Writer, s monitor.Shown) {
 	}
 	rest := 0
 	for _, f := range s.Features {
-		if !f.Moved {
+		if !f.Moved && !f.Suspected {
 			if rest++; rest > driftsShown {
 				continue
 			}
@@ -95,6 +95,8 @@ func printDrift(w io.Writer, s monitor.Shown) {
 			state = "held to nothing"
 		case f.Moved:
 			state = "moved"
+		case f.Suspected:
+			state = "suspected"
 		}
 		fmt.Fprintf(w, "\n  %-9s  %s (%s)\n", state, clip(f.Name), f.Side)
 		most := 0.0

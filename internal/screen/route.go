@@ -81,7 +81,7 @@ func printRoute(w io.Writer, p route.Placed) {
 	r := p.Route
 	fmt.Fprintf(w, "%s: %s, answers %s, %s, budget %s, %s", r.Model, behindAll(route.Standing{Route: r}), r.Shape, limit(r.Terms.Rate), budget(r), bounds(r))
 	if r.Calibration != "" {
-		fmt.Fprintf(w, ", callers held to the calibration %.12s, in amber %s", r.Calibration, r.Amber)
+		fmt.Fprintf(w, ", callers held to the calibration %.19s, in amber %s", r.Calibration, r.Amber)
 	}
 	if m := mode(r); m != enforced {
 		fmt.Fprintf(w, ", %s", m)

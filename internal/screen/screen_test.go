@@ -232,13 +232,13 @@ func TestPrintGateways(t *testing.T) {
 func TestDriftCountsFeatures(t *testing.T) {
 	text, err := json.Marshal(monitor.Shown{
 		View: monitor.View{Features: 2, Baseline: "sha256:1234"},
-		Held: 2, Features: []monitor.FeatureView{{Name: "a", Kind: drift.Number}},
+		Held: 2, Features: []monitor.FeatureView{{Name: "a", Kind: drift.Number}, {Name: "b", Kind: drift.Number, Suspected: true}},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	var out strings.Builder
-	if _, err := Answer(&out, io.Discard, "drift.show", nil, text); err != nil || !strings.Contains(out.String(), "sha256:1234, 2 features\n") {
+	if _, err := Answer(&out, io.Discard, "drift.show", nil, text); err != nil || !strings.Contains(out.String(), "sha256:1234, 2 features\n") || !strings.Contains(out.String(), "as it was  a ()") || !strings.Contains(out.String(), "suspected  b ()") {
 		t.Errorf("%v:\n%s", err, out.String())
 	}
 }
