@@ -23,7 +23,7 @@ func TestFindingsPage(t *testing.T) {
 	resp, body := s.get("/findings?least=medium&before=40")
 	checkHeaders(t, "/findings", resp, body)
 	said := strings.ReplaceAll(text(body), "\u202f", " ")
-	for _, want := range []string{"2026-03-04 09:30 UTC Critical What lies there is not the dataset Row 3 changed. dataset/flows", "Low A caller was refused 1 234 times thief workload", "Medium Callers without a good proof 2 times 10.0.0.9 2 callers.", "Newest Older"} {
+	for _, want := range []string{"2026-03-04 09:30:00 UTC Critical What lies there is not the dataset Row 3 changed. dataset/flows", "Low A caller was refused 1 234 times thief workload", "Medium Callers without a good proof 2 times 10.0.0.9 2 callers.", "Newest Older"} {
 		if !strings.Contains(said, want) {
 			t.Errorf("the page does not say %q:\n%s", want, said)
 		}
