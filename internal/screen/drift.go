@@ -89,30 +89,7 @@ func printDrift(w io.Writer, s monitor.Shown) {
 				continue
 			}
 		}
-		state := "as it was"
-		switch {
-		case f.Kind == "":
-			state = "held to nothing"
-		case f.Moved:
-			state = "moved"
-		case f.Suspected:
-			state = "suspected"
-		}
-		fmt.Fprintf(w, "\n  %-9s  %s (%s)\n", state, clip(f.Name), f.Side)
-		most := 0.0
-		for i := range f.Was {
-			most = max(most, f.Was[i], f.Is[i])
-		}
-		if most > 0 {
-			fmt.Fprintf(w, "             was │%s│\n             is  │%s│\n", figure.Spark(f.Was, most), figure.Spark(f.Is, most))
-		}
-		for _, m := range f.Windows {
-			to := ""
-			if m.First {
-				to = ", to the first baseline"
-			}
-			fmt.Fprintf(w, "             %-4s effect %.2f of what matters, p %.2g, q %.2g, %d of 5 windows%s\n", m.Length, m.Effect, m.P, m.Q, m.Agree, to)
-		}
+		printFeature(w, f)
 	}
 	if more := rest - driftsShown; more > 0 {
 		fmt.Fprintf(w, "\n  and %d more that did not move\n", more)
@@ -120,5 +97,33 @@ func printDrift(w io.Writer, s monitor.Shown) {
 	if n := len(s.Past); n > 0 {
 		last := s.Past[n-1]
 		fmt.Fprintf(w, "\nthe last window of %s ended %s: %s\n", s.Window, At(last.At), Count(last.Rows, "row"))
+	}
+}
+
+// printFeature prints how a feature stands, both distributions, and what windows found of it.
+func printFeature(w io.Writer, f monitor.FeatureView) {
+	state := "as it was"
+	switch {
+	case f.Kind == "":
+		state = "held to nothing"
+	case f.Moved:
+		state = "moved"
+	case f.Suspected:
+		state = "suspected"
+	}
+	fmt.Fprintf(w, "\n  %-9s  %s (%s)\n", state, clip(f.Name), f.Side)
+	most := 0.0
+	for i := range f.Was {
+		most = max(most, f.Was[i], f.Is[i])
+	}
+	if most > 0 {
+		fmt.Fprintf(w, "             was │%s│\n             is  │%s│\n", figure.Spark(f.Was, most), figure.Spark(f.Is, most))
+	}
+	for _, m := range f.Windows {
+		to := ""
+		if m.First {
+			to = ", to the first baseline"
+		}
+		fmt.Fprintf(w, "             %-4s effect %.2f of what matters, p %.2g, q %.2g, %d of 5 windows%s\n", m.Length, m.Effect, m.P, m.Q, m.Agree, to)
 	}
 }

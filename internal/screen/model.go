@@ -131,6 +131,25 @@ func printWholeVersion(w io.Writer, v *registry.Version) {
 	if len(v.Aliases) > 0 {
 		say("aliases", "%s", strings.Join(v.Aliases, ", "))
 	}
+	printVouchers(say, v)
+	printMaking(say, v)
+	printEvidence(say, "evaluated", v.Evaluations)
+	printEvidence(say, "attacked", v.Attacks)
+	printTags(w, v.Tags)
+	for i, f := range v.Files {
+		if i == maxShownFiles {
+			say("file", "and %d more", len(v.Files)-i)
+			break
+		}
+		say("file", "%s, %d bytes, %s", f.Path, f.Size, f.Digest)
+	}
+}
+
+// A sayer prints a line of what there is to say of a version, under a word.
+type sayer func(what, format string, args ...any)
+
+// printVouchers prints who looked at the files of a version, and who signed them.
+func printVouchers(say sayer, v *registry.Version) {
 	if s := v.Scan; s != nil {
 		by := "this server"
 		if s.By.ID != "" {
@@ -154,6 +173,10 @@ func printWholeVersion(w io.Writer, v *registry.Version) {
 	if h := v.House; h != nil {
 		say("vouched", "by this server, with the key %.12s: %s", h.Key, h.Says)
 	}
+}
+
+// printMaking prints what a version was made of.
+func printMaking(say sayer, v *registry.Version) {
 	for _, d := range v.Datasets {
 		known := "as the catalog has it"
 		if !d.Known {
@@ -164,19 +187,9 @@ func printWholeVersion(w io.Writer, v *registry.Version) {
 	if v.Run != "" {
 		say("run", "%s", v.Run)
 	}
-	printEvidence(say, "evaluated", v.Evaluations)
-	printEvidence(say, "attacked", v.Attacks)
-	printTags(w, v.Tags)
-	for i, f := range v.Files {
-		if i == maxShownFiles {
-			say("file", "and %d more", len(v.Files)-i)
-			break
-		}
-		say("file", "%s, %d bytes, %s", f.Path, f.Size, f.Digest)
-	}
 }
 
-func printEvidence(say func(what, format string, args ...any), what string, all []registry.Evidence) {
+func printEvidence(say sayer, what string, all []registry.Evidence) {
 	for _, e := range all {
 		text := fmt.Sprintf("%s, %s by %s, record %d: %s", e.Result, At(e.At), e.By, e.Record, e.Summary)
 		for _, name := range slices.Sorted(maps.Keys(e.Metrics)) {
