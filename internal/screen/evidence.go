@@ -231,7 +231,7 @@ func printPruned(w io.Writer, p evidence.Pruned) {
 		fmt.Fprintf(w, "1 segment was taken away here: records before %d are in the archive alone\n", p.Below)
 		return
 	}
-	fmt.Fprintf(w, "%d segments were taken away here: records before %d are in the archive alone\n", len(p.Segments), p.Below)
+	fmt.Fprintf(w, "%s taken away here: records before %d are in the archive alone\n", Count(len(p.Segments), "segment"), p.Below)
 }
 
 // printChange says where a change stands, and what leads on.

@@ -15,6 +15,7 @@ import (
 	"github.com/pavise/pavise/internal/api"
 	"github.com/pavise/pavise/internal/catalog"
 	"github.com/pavise/pavise/internal/evidence"
+	"github.com/pavise/pavise/internal/figure"
 	"github.com/pavise/pavise/internal/issuer"
 	"github.com/pavise/pavise/internal/record"
 	"github.com/pavise/pavise/internal/route"
@@ -370,12 +371,7 @@ func Reason(r record.Record) string {
 }
 
 // Count says how many there are of something whose plural takes an s.
-func Count[N int | uint64](n N, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
-}
+func Count[N int | uint64](n N, what string) string { return figure.Count(n, what) }
 
 // row writes one row of a table. A cell that holds an end of line or a tab,
 // which the terminal would let through, would make rows and cells of its own.

@@ -113,7 +113,7 @@ func printSuspects(w io.Writer, r catalog.Reported) {
 			fmt.Fprintln(w, "\n  triggers")
 			told = true
 		}
-		fmt.Fprintf(w, "  %6.2f  %d rows called %q: %s\n", p.Strength, p.Rows, p.Class, strings.Map(shown, p.Text))
+		fmt.Fprintf(w, "  %6.2f  %s called %q: %s\n", p.Strength, Count(p.Rows, "row"), p.Class, strings.Map(shown, p.Text))
 	}
 }
 

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
+
+	"github.com/pavise/pavise/internal/figure"
 )
 
 // worstShown is how many rows are printed for people.
@@ -78,6 +80,6 @@ func (s *Screened) printPatterns(w io.Writer) {
 		if k == 0 {
 			fmt.Fprintln(w, "\n  triggers")
 		}
-		fmt.Fprintf(w, "  %6.2f  %d rows called %q: %s\n", p.Strength, p.Rows, p.Class, p.Text)
+		fmt.Fprintf(w, "  %6.2f  %s called %q: %s\n", p.Strength, figure.Count(p.Rows, "row"), p.Class, p.Text)
 	}
 }
