@@ -526,3 +526,29 @@ func TestTrailOfChat(t *testing.T) {
 		}
 	}
 }
+
+// Records and changes lead to the page of the thing that they are about.
+func TestThingsHavePlaces(t *testing.T) {
+	for name, want := range map[string]string{
+		"acme/drift/m": "/drift/of?model=acme%2Fmodel%2Fm", "acme/drift/all": "/search?on=acme%2Fdrift%2Fall", "acme/route/m": "/routes#m", "acme/model/m@3": "/registry/of?model=acme%2Fmodel%2Fm%2F3", "acme/dataset/d": "/search?on=acme%2Fdataset%2Fd", "acme/model/m": "/search?on=acme%2Fmodel%2Fm",
+	} {
+		on, err := pavise.ParseName(name)
+		if got := placeOf(on); err != nil || got != want {
+			t.Errorf("%s is at %s, and not %s; %v", name, got, want, err)
+		}
+	}
+	s := newStand(t).signIn()
+	s.api.changes = []api.ChangeView{proposal("c-open", nil)}
+	s.api.add(infer(began, "ci", 1, nil))
+	for path, on := range map[string]pavise.Name{"/changes/c-open": s.api.changes[0].On, "/trail/0": s.api.events[0].Record.On} {
+		if _, body := s.get(path); !strings.Contains(body, `href="`+placeOf(on)+`"`) {
+			t.Errorf("%s does not lead to %s", path, on)
+		}
+	}
+	shown := moved()
+	shown.Verdict.Change = pavise.Name{Tenant: "local", Kind: "change", ID: "c-drift"}
+	s.api.drift = shown
+	if _, body := s.get(driftAddress(detector.String())); !strings.Contains(body, `href="/changes/c-drift"`) {
+		t.Error("what moved does not lead to the change in which it is decided on")
+	}
+}

@@ -257,9 +257,12 @@ func TestPeopleAreAsked(t *testing.T) {
 			}
 		})
 		w.learn()
-		for range 2 {
+		for i := range 2 {
 			w.shift = func(_ int, row []float64) { row[0] += 1 }
 			w.windows(5)
+			if v := w.stands().Verdict; i == 0 && v.Change.ID != "c-review" {
+				t.Errorf("the verdict does not name the change: %+v", v)
+			}
 			w.shift = nil
 			w.windows(6)
 		}
