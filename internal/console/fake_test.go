@@ -21,6 +21,7 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/api"
+	"github.com/pavise/pavise/internal/catalog"
 	"github.com/pavise/pavise/internal/change"
 	"github.com/pavise/pavise/internal/deploy"
 	"github.com/pavise/pavise/internal/evidence"
@@ -58,6 +59,7 @@ type fakeAPI struct {
 	changes   []api.ChangeView
 	votes     []cast
 	found     siem.List
+	datasets  catalog.List
 	wanted    verbs.FindingRequest // the last that were asked for
 	followers []feeds.Backlog
 	archive   evidence.ArchiveList
@@ -272,6 +274,8 @@ func (f *fakeAPI) access(w http.ResponseWriter, r *http.Request, verb string) {
 // tier answers the verbs about tiers.
 func (f *fakeAPI) tier(w http.ResponseWriter, r *http.Request, verb string) {
 	switch verb {
+	case "dataset.list":
+		json.NewEncoder(w).Encode(f.datasets)
 	case "finding.list":
 		f.wanted = verbs.FindingRequest{}
 		json.NewDecoder(r.Body).Decode(&f.wanted)

@@ -47,7 +47,7 @@ func parsePages() (map[string]*template.Template, error) {
 		return nil, err
 	}
 	pages := map[string]*template.Template{}
-	for _, name := range []string{"live", "findings", "search", "trail", "changes", "change", "log", "routes", "policies", "access", "ask", "callers", "tiers", "tier", "lineage", "models", "model", "drift", "driftone", "demo", "problem", "welcome"} {
+	for _, name := range []string{"live", "findings", "search", "trail", "changes", "change", "log", "routes", "policies", "access", "ask", "callers", "tiers", "tier", "lineage", "datasets", "models", "model", "drift", "driftone", "demo", "problem", "welcome"} {
 		t, err := shared.Clone()
 		if err == nil {
 			t, err = t.ParseFS(files, "page/"+name+".html")
