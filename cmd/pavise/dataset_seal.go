@@ -12,6 +12,7 @@ import (
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/catalog"
 	"github.com/pavise/pavise/internal/dataset"
+	"github.com/pavise/pavise/internal/screen"
 )
 
 // sealCommand is pavise dataset seal. It seals files where they are; with a name, it hands
@@ -36,7 +37,7 @@ type handedOver struct {
 func (h *handedOver) Print(w io.Writer) {
 	h.Sealed.Print(w)
 	if h.Same {
-		fmt.Fprintf(w, "\n%s is that already: version %d, since %s. Record %d says that it was looked at.\n", h.Name, h.Version.Number, h.Version.At.Local().Format("2006-01-02 15:04"), h.Record)
+		fmt.Fprintf(w, "\n%s is that already: version %d, since %s. Record %d says that it was looked at.\n", h.Name, h.Version.Number, screen.At(h.Version.At), h.Record)
 		return
 	}
 	fmt.Fprintf(w, "\n%s is that from now on: version %d. Record %d says so.\n", h.Name, h.Version.Number, h.Record)

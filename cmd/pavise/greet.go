@@ -11,12 +11,13 @@ import (
 	"github.com/pavise/pavise"
 	threatdetector "github.com/pavise/pavise/examples/threat-detector"
 	"github.com/pavise/pavise/internal/role"
+	"github.com/pavise/pavise/internal/screen"
 )
 
 // around says what else keeps or vouches for the log, if anything does.
 func around(g role.Greeting) (lines string) {
 	if len(g.People) > 0 {
-		lines += fmt.Sprintf("  people   %s: operators too, for whom --as speaks\n", strings.Join(g.People, ", "))
+		lines += fmt.Sprintf("  people   %s: for whom --as speaks, as an operator too\n", strings.Join(g.People, ", "))
 	}
 	if len(g.Witnesses) > 0 {
 		lines += fmt.Sprintf("  witness  %s: asked to cosign the log\n", strings.Join(g.Witnesses, ", "))
@@ -59,7 +60,7 @@ Prove offline what was decided, now or when pavise is stopped:
 The token is good until %s. "%s" gives another. Ctrl-C stops.
 `,
 		g.Server, g.Began, g.Ledger, g.Console, g.Data.Command("console link"), g.Model, 100*card.Metrics.Accuracy,
-		around(g), own, g.Ask, g.Refused, g.Verify, g.Expires.Local().Format("15:04"), g.Data.Command("issuer mint --subject me --role caller"))
+		around(g), own, g.Ask, g.Refused, g.Verify, screen.At(g.Expires), g.Data.Command("issuer mint --subject me --role caller"))
 }
 
 // exampleCommand is pavise example.

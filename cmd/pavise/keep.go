@@ -27,7 +27,8 @@ type doctorCommand struct {
 func (*doctorCommand) Help() string {
 	return `Everything that verify does, and beyond: every record is decoded, every index compared with its
 records, and what else lies in the directory is named. --repair touches derived files alone: hashes
-and indexes. Exit code 7 means that something was found.`
+and indexes. Exit code 7 means that something was found.
+For example: pavise ledger doctor pavise-data/ledger`
 }
 
 func (d *doctorCommand) run(_ context.Context, c *cli) error {
@@ -89,7 +90,7 @@ type backupCommand struct {
 // Help says what a backup is. It is kong's hook for a command's help.
 func (*backupCommand) Help() string {
 	return `A copy of the log as of its newest checkpoint, proved once it is there. The keys are not part of a
-log: keep a copy of them apart. pavise ledger restore is the way back.`
+log: keep a copy of them apart. For example: pavise ledger backup pavise-data/ledger /mnt/backup/ledger`
 }
 
 func (b *backupCommand) run(ctx context.Context, c *cli) error {
@@ -115,7 +116,7 @@ type restoreCommand struct {
 func (*restoreCommand) Help() string {
 	return `What comes is proved before it counts. A log that was restored to an older point goes on from there
 only where nobody has seen more of it: witnesses that have will not cosign it, and stop it. Then what
-was restored is evidence, and a new log begins.`
+was restored is evidence, and a new log begins. For example: pavise ledger restore /mnt/backup/ledger pavise-data/ledger`
 }
 
 func (r *restoreCommand) run(ctx context.Context, c *cli) error {

@@ -108,7 +108,7 @@ func TestLineageOutlivesAKill(t *testing.T) {
 	same[lineage.Traced](t, p, told, 1, "lineage", "model-1", "--seal", held)
 	same[lineage.Sightings](t, p, told, 1, "exposed", "--content", file("row", "2,y\n"), "--seal", held)
 	same[lineage.Sightings](t, p, told, 1, "exposed", "--root", strings.Repeat("b", 64))
-	if out, code := p.pavise(t, "dataset", "lineage", "model-1", "--seal", held); code != 1 || !strings.Contains(out, "as 40 events tell") || !strings.Contains(out, "refuted: run 6f1c0000-0000-4000-8000-000000000007") {
+	if out, code := p.pavise(t, "dataset", "lineage", "model-1", "--seal", held); code != 1 || !strings.Contains(out, "told by 40 events") || !strings.Contains(out, "refuted: run 6f1c0000-0000-4000-8000-000000000007") {
 		t.Errorf("%d: %s", code, out)
 	}
 	if out, code := p.pavise(t, "dataset", "lineage", "model-1", "--dot"); code != 0 || !strings.HasPrefix(out, "digraph lineage {") {
@@ -191,7 +191,7 @@ func TestOpenLineageOverHTTP(t *testing.T) {
 		}
 	}
 	out, code = p.pavise(t, "dataset", "lineage", "fraud")
-	if code != 0 || !strings.HasPrefix(out, "mlflow/fraud: 2 runs and 2 datasets, as 8 events tell\n") || strings.Count(out, "s3://lake/flows  unknown") != 2 {
+	if code != 0 || !strings.HasPrefix(out, "mlflow/fraud: 2 runs and 2 datasets, told by 8 events\n") || strings.Count(out, "s3://lake/flows  unknown") != 2 {
 		t.Errorf("%d: %s", code, out)
 	}
 	out, code = p.pavise(t, "--json", "dataset", "exposed", "--root", root)

@@ -67,7 +67,7 @@ func (l *loginCommand) run(ctx context.Context, c *cli) error {
 	if c.JSON {
 		return c.printJSON(who)
 	}
-	fmt.Fprintf(c.stdout, "logged in to %s as %s until %s\n", server, who.Name, kept.Expires.Local().Format(time.DateTime))
+	fmt.Fprintf(c.stdout, "logged in to %s as %s until %s\n", server, who.Name, screen.Second(kept.Expires))
 	return nil
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/pavise/pavise/internal/fleet"
 	"github.com/pavise/pavise/internal/installation"
 	"github.com/pavise/pavise/internal/role"
+	"github.com/pavise/pavise/internal/screen"
 )
 
 // A configured is a role that is started with a pavise.yaml.
@@ -83,7 +84,7 @@ func greetServe(c *cli, s *role.Serve, cfg *config.Serve) error {
 		fmt.Fprintln(c.stdout, "\nThe bootstrap block of the configuration was done before, and is ignored.")
 	}
 	for _, inv := range s.Invitations() {
-		fmt.Fprintf(c.stdout, "\nFor %s, once, until %s:\n\n  %s join %s\n", inv.Name.ID, inv.Expires.Local().Format("Mon 2 Jan 15:04"), installation.Program(), inv.Text)
+		fmt.Fprintf(c.stdout, "\nFor %s, once, until %s:\n\n  %s join %s\n", inv.Name.ID, screen.At(inv.Expires), installation.Program(), inv.Text)
 	}
 	fmt.Fprint(c.stdout, "\nCtrl-C stops.\n")
 	return nil
@@ -178,7 +179,7 @@ func (j *joinCommand) run(ctx context.Context, c *cli) error {
 	if c.JSON {
 		return c.printJSON(map[string]any{"name": id.Name(), "server": id.Server(), "expires": id.Expires()})
 	}
-	fmt.Fprintf(c.stdout, "you are %s at %s; the certificate is good until %s, and renewed as you use it\n", id.Name().ID, id.Server(), id.Expires().Local().Format("Mon 2 Jan 15:04"))
+	fmt.Fprintf(c.stdout, "you are %s at %s; the certificate is good until %s, and renewed as you use it\n", id.Name().ID, id.Server(), screen.At(id.Expires()))
 	return nil
 }
 
@@ -204,7 +205,7 @@ func (k *certificateCommand) run(ctx context.Context, c *cli) error {
 	if c.JSON {
 		return c.printJSON(map[string]any{"name": id.Name(), "expires": id.Expires(), "dir": k.Dir})
 	}
-	fmt.Fprintf(c.stdout, "tls.crt, tls.key and ca.crt of %s are in %s, good until %s\n", id.Name().ID, k.Dir, id.Expires().Local().Format("Mon 2 Jan 15:04"))
+	fmt.Fprintf(c.stdout, "tls.crt, tls.key and ca.crt of %s are in %s, good until %s\n", id.Name().ID, k.Dir, screen.At(id.Expires()))
 	return nil
 }
 

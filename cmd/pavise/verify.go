@@ -89,7 +89,7 @@ func readGiven(what, path string) ([]byte, error) {
 // verifyCommand is pavise ledger verify: it reads files, needs no server, and
 // records nothing.
 type verifyCommand struct {
-	Path string `arg:"" name:"log" help:"The ledger directory, or a proof file."`
+	Path string `arg:"" name:"log" help:"The ledger directory, for example pavise-data/ledger, or a proof file. Exit code 0: it is as it was written, as far as --key, --checkpoint or --policy can tell; 7: it is not."`
 	trust
 }
 

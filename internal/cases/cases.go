@@ -48,6 +48,10 @@ func (*Test) Help() string {
     expect: allow
     by: publisher-publishes        # must be among the policies that decide
 
+For example:
+
+  pavise policy test cases.yaml --policies policies/
+
 The exit code is 0 if all hold, 7 if one does not, and 2 if a file cannot be read.`
 }
 

@@ -501,8 +501,8 @@ func (s *Screening) words(name pavise.Name) string {
 			text += fmt.Sprintf(words, n)
 		}
 	}
-	add(len(s.Judged.Dropped), "; and %d columns could not be looked at")
-	add(s.Judged.Apart, "; and %d files were not looked at")
-	add(s.Judged.Untrusted, "; and of %d files the columns may be others than they were")
+	add(len(s.Judged.Dropped), "; columns that could not be looked at: %d")
+	add(s.Judged.Apart, "; files that were not looked at: %d")
+	add(s.Judged.Untrusted, "; files whose columns may be others than they were: %d")
 	return text
 }

@@ -352,7 +352,7 @@ func TestEachNewContentIsScreened(t *testing.T) {
 func TestScreeningIsCleanOfAllThatIsThere(t *testing.T) {
 	hours(t, func(t *testing.T, w *world) {
 		w.watch(t)
-		for words, j := range map[string]Judged{"; and 2 files were not looked at": {Rows: 1, Apart: 2}, "; and of 3 files the columns may be others than they were": {Rows: 1, Untrusted: 3}} {
+		for words, j := range map[string]Judged{"; files that were not looked at: 2": {Rows: 1, Apart: 2}, "; files whose columns may be others than they were: 3": {Rows: 1, Untrusted: 3}} {
 			w.judges(func(context.Context, ToScreen) (Judged, *Report, error) { return j, &Report{}, nil })
 			if s := w.screen(t).Screening; s.State != ScreenSuspect {
 				t.Errorf("%+v", s)

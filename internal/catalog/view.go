@@ -21,15 +21,15 @@ const (
 
 // A Version is a content that the dataset was, from when somebody made it so.
 type Version struct {
-	Number  int            `json:"version"` // from 1
+	Number  int            `json:"version,omitzero"` // from 1; 0: of what is none yet, which nobody made so
 	Root    rowseal.Digest `json:"root"`
 	Files   int            `json:"files"`
 	Rows    uint64         `json:"rows"`
 	Bytes   int64          `json:"bytes"`
 	Format  string         `json:"format"` // of its files; "mixed"
-	At      time.Time      `json:"at"`
-	By      pavise.Name    `json:"by"`
-	How     string         `json:"how"`                 // sealed: handed over; watched: found first; accepted
+	At      time.Time      `json:"at,omitzero"`
+	By      pavise.Name    `json:"by,omitzero"`
+	How     string         `json:"how,omitempty"`       // sealed: handed over; watched: found first; accepted
 	Change  pavise.Name    `json:"change,omitzero"`     // in which it was accepted
 	Parents []Parent       `json:"parents,omitempty"`   // what it was made of, says who handed it over
 	Keys    []string       `json:"signed_by,omitempty"` // ids of keys, as the signature says, which is kept and not checked

@@ -101,8 +101,9 @@ func (c *Changes) mayBreak(ctx context.Context, ch *Change, who pavise.Principal
 		return refuse(pavise.Conflict, show+", and give the digest that it shows", "the digest is not that of change %s", ch.Name.ID)
 	case b.Ticket == "" || len(b.Ticket) > maxTicket || b.Reason == "" || len(b.Reason) > maxReason:
 		return refuse(pavise.Invalid, "--ticket INC-4711 --reason TEXT", "running a change before it is approved takes a ticket of up to %d bytes and a reason of up to %d", maxTicket, maxReason)
-	case !c.guard.May(who, ch.Verb, ch.On):
-		return refuse(pavise.Denied, fmt.Sprintf("pavise policy explain %s %s shows who could", ch.Verb, ch.On), "%s could not do %s on %s even with everybody's approval", who.Name(), ch.Verb, ch.On)
+	}
+	if why := c.guard.Barred(who, ch.Verb, ch.On); why != "" {
+		return c.hopeless(who, ch.Verb, ch.On, why)
 	}
 	return c.breakable(ctx, ch)
 }

@@ -140,7 +140,7 @@ func (c *Changes) mayVote(ch *Change, who pavise.Principal, d decided) error {
 	case d.Yes && !ch.Rule.counts(who):
 		return refuse(pavise.Denied, "these do: "+strings.Join(ch.Rule.Of, ", "), "%s is not one of those whose approval counts for %s", who.Name(), ch.Verb)
 	case !c.guard.May(who, c.votes(ch.Verb), ch.On):
-		return refuse(pavise.Denied, fmt.Sprintf("pavise policy explain %s %s shows who could", c.votes(ch.Verb), ch.On), "%s could not do %s on %s, and so cannot decide on it", who.Name(), c.votes(ch.Verb), ch.On)
+		return refuse(pavise.Denied, fmt.Sprintf("pavise policy who-can %s %s says who could", c.votes(ch.Verb), ch.On), "%s could not do %s on %s, and so cannot decide on it: %s", who.Name(), c.votes(ch.Verb), ch.On, c.guard.Barred(who, c.votes(ch.Verb), ch.On))
 	}
 	return nil
 }

@@ -135,13 +135,21 @@ func (c *Changes) admit(who pavise.Principal, p Proposal) error {
 		return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("the request is %d bytes long, more than %d", len(p.Request), maxRequest)}
 	case len(p.Reason) > maxReason:
 		return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("the reason is %d bytes long, more than %d", len(p.Reason), maxReason)}
-	case p.On.Tenant != who.Tenant || !c.guard.May(who, p.Verb, p.On):
-		return &pavise.Error{
-			Kind: pavise.Denied, Msg: fmt.Sprintf("%s could not do %s on %s even with everybody's approval", who.Name(), p.Verb, p.On),
-			Hint: fmt.Sprintf("pavise policy explain %s %s shows who could", p.Verb, p.On),
-		}
+	case p.On.Tenant != who.Tenant:
+		return c.hopeless(who, p.Verb, p.On, "it is of another tenant")
+	}
+	if why := c.guard.Barred(who, p.Verb, p.On); why != "" {
+		return c.hopeless(who, p.Verb, p.On, why)
 	}
 	return nil
+}
+
+// hopeless refuses what nobody's approval would let somebody do.
+func (c *Changes) hopeless(who pavise.Principal, verb string, on pavise.Name, why string) error {
+	return &pavise.Error{
+		Kind: pavise.Denied, Msg: fmt.Sprintf("%s could not do %s on %s even with everybody's approval: %s", who.Name(), verb, on, why),
+		Hint: fmt.Sprintf("pavise policy who-can %s %s says who could", verb, on),
+	}
 }
 
 // complete gives a proposal its rule, its digest and its time.

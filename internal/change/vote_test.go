@@ -501,3 +501,12 @@ func TestOthersDecide(t *testing.T) {
 		t.Errorf("the act is told that %v agreed", agreed)
 	}
 }
+
+// Whom nobody's approval would help is told what keeps them from it.
+func TestWhoCannotProposeIsToldWhy(t *testing.T) {
+	w := newWorld(t)
+	_, err := w.Propose(t.Context(), person("eve", "clerk"), Proposal{Verb: "lamp.set", On: lamp, Request: red})
+	if err == nil || !strings.Contains(err.Error(), "even with everybody's approval: no policy permits it") {
+		t.Errorf("%v", err)
+	}
+}

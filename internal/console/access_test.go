@@ -188,8 +188,8 @@ func TestCallersPage(t *testing.T) {
 	checkHeaders(t, "/callers", resp, body)
 	said := text(body)
 	for _, want := range []string{
-		"09:29:59 ci workload made by root , who answers for it bearer dpop prod ended 2026-03-04 09:29 UTC urn:pavise:local:k3v9 caller allowed 12 345 refused 3",
-		"08:30:00 ana human not said granted data-steward allowed 1 refused 0",
+		"2026-03-04 09:29 UTC ci workload made by root , who answers for it bearer dpop prod ended 2026-03-04 09:29 UTC urn:pavise:local:k3v9 caller allowed 12 345 refused 3",
+		"2026-03-04 08:30 UTC ana human not said granted data-steward allowed 1 refused 0",
 		"ana human data-steward until 2026-03-04 12:30 UTC , for another 3 hours", "Take the role back now",
 	} {
 		if !strings.Contains(said, want) {

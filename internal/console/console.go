@@ -82,10 +82,10 @@ func (c *Console) Handler() http.Handler {
 	mux.HandleFunc("GET /login", c.login)
 	mux.HandleFunc("POST /logout", c.logout)
 	for path, show := range map[string]func(http.ResponseWriter, *http.Request, *visitor){
-		"/{$}": c.live, "/search": c.search, "/trail/{index}": c.trail, "/changes/{id}": c.change,
+		"/{$}": c.live, "/findings": c.findings, "/search": c.search, "/trail/{index}": c.trail, "/changes/{id}": c.change,
 		"/evidence": c.log, "/demo": c.demo, "/routes": c.routes, "/policies": c.policies,
 		"/access": c.access, "/access/ask": c.ask, "/callers": c.callers, "/callers/revoke": c.toCallers,
-		"/registry": c.models, "/registry/of": c.model, "/drift": c.drift, "/drift/of": c.driftOf, "/drift/verdict": c.toDrift, "/drift/dismiss": c.toDrift, "/lineage": c.lineage, "/tiers": c.tiers, "/tiers/of": c.tierOf, "/tiers/lift": c.toTiers, "/tiers/hold": c.toTiers,
+		"/registry": c.models, "/registry/of": c.model, "/drift": c.drift, "/drift/of": c.driftOf, "/drift/verdict": c.toDrift, "/drift/dismiss": c.toDrift, "/lineage": c.lineage, "/datasets": c.datasets, "/tiers": c.tiers, "/tiers/of": c.tierOf, "/tiers/lift": c.toTiers, "/tiers/hold": c.toTiers,
 	} {
 		mux.Handle("GET "+path, c.signedIn(c.counting(show)))
 	}

@@ -169,7 +169,7 @@ func TestTokenRevoked(t *testing.T) {
 
 // everyPath is one path of each handler, with the status a session gets.
 var everyPath = map[string]int{
-	"/": 200, "/?show=denied": 200, "/search": 200, "/search?kind=model": 200, "/search?kind=&since=1h": 303, "/search?before=x": 400, "/changes": 200, "/changes/c-open": 200,
+	"/": 200, "/?show=denied": 200, "/findings": 200, "/datasets": 200, "/findings?least=high&before=7": 200, "/findings?least=x&before=x": 200, "/search": 200, "/search?kind=model": 200, "/search?kind=&since=1h": 303, "/search?before=x": 400, "/changes": 200, "/changes/c-open": 200,
 	"/changes/c-none": 404, "/changes/-": 404, "/changes/c-open/deny": 303, "/changes/c-open/else": 404, "/trail/0": 200, "/trail/77": 404, "/trail/x": 404, "/evidence": 200, "/routes": 200, "/policies": 200,
 	"/access": 200, "/access?role=nobody": 404, "/access/ask": 200, "/access/ask?verb=model.infer&on=x": 400, "/callers": 200, "/callers/revoke": 303,
 	"/registry": 200, "/registry/of?model=nobody": 404, "/drift": 200, "/drift/of": 400, "/drift/of?model=local/model/nobody": 404, "/drift/verdict": 303, "/drift/dismiss": 303,
@@ -295,7 +295,7 @@ func TestForeignRequests(t *testing.T) {
 func TestAnonymousSeesNothing(t *testing.T) {
 	s := newStand(t)
 	s.api.add(infer(began, "ci", 3, nil))
-	for _, path := range []string{"/", "/search", "/search?kind=model", "/events", "/trail/0", "/changes", "/changes/c-open", "/changes/c-open/approve", "/evidence", "/routes", "/policies", "/access", "/access/ask", "/callers", "/callers/revoke"} {
+	for _, path := range []string{"/", "/findings", "/datasets", "/search", "/search?kind=model", "/events", "/trail/0", "/changes", "/changes/c-open", "/changes/c-open/approve", "/evidence", "/routes", "/policies", "/access", "/access/ask", "/callers", "/callers/revoke"} {
 		for _, value := range []string{"", "guess", strings.Repeat("A", 43)} {
 			resp, body := s.get(path, "Cookie", "pavise_session="+value)
 			if resp.StatusCode != http.StatusUnauthorized || strings.Contains(body, "Sign out") {
@@ -312,7 +312,7 @@ func TestAPIAway(t *testing.T) {
 	s := newStand(t).signIn()
 	s.backend.CloseClientConnections()
 	s.backend.Close()
-	for _, path := range []string{"/", "/search?kind=model", "/trail/0", "/changes", "/changes/c-open", "/evidence", "/routes", "/policies", "/access", "/access/ask?verb=model.infer", "/callers"} {
+	for _, path := range []string{"/", "/findings", "/datasets", "/search?kind=model", "/trail/0", "/changes", "/changes/c-open", "/evidence", "/routes", "/policies", "/access", "/access/ask?verb=model.infer", "/callers"} {
 		resp, body := s.get(path)
 		if resp.StatusCode != http.StatusServiceUnavailable || !strings.Contains(body, "Pavise does not answer") || !strings.Contains(body, "pavise up") {
 			t.Errorf("%s: status %d:\n%s", path, resp.StatusCode, body)
@@ -348,7 +348,7 @@ func TestPagesOnlyRead(t *testing.T) {
 		case "ledger.list", "ledger.read", "ledger.status", "route.list", "policy.list", "policy.explain":
 		case "change.list", "change.show", "ledger.followers", "archive.list", "witness.list", "subject.list":
 		case "policy.matrix", "policy.who-can", "grant.list", "caller.list":
-		case "model.list", "model.show", "drift.list", "drift.show":
+		case "model.list", "model.show", "drift.list", "drift.show", "finding.list", "dataset.list":
 		default:
 			t.Errorf("the console asked for %s", verb)
 		}

@@ -129,7 +129,7 @@ func (c *Console) showDrift(w http.ResponseWriter, r *http.Request, s *visitor, 
 		return
 	}
 	body := driftOne{
-		driftItem: newDriftItem(shown.View), Window: strings.TrimSuffix(shown.Window, "0s"), Courses: coursesOf(shown.Past), Refusal: refused, Reason: typedReason(asked),
+		driftItem: newDriftItem(shown.View), Window: shown.Window, Courses: coursesOf(shown.Past), Refusal: refused, Reason: typedReason(asked),
 		More:    max(0, len(shown.Features)-maxDrawn),
 		Dismiss: c.cfg.Command("drift dismiss " + model.String() + " --reason TEXT"),
 		Judge:   c.cfg.Command("drift verdict " + model.String() + " --cause traffic --reason TEXT"),

@@ -17,12 +17,12 @@ func moved() monitor.Shown {
 	view := monitor.View{Model: detector, Version: "v2", Former: "v1", Switched: began, Baseline: strings.Repeat("b", 64), Counted: 4321, Verdict: monitor.Verdict{
 		Stage: monitor.Confirmed, Cause: drift.BadVersion, Since: began, Words: "outputs moved with the version, and inputs did not", Done: "v1 answers again",
 	}}
-	return monitor.Shown{View: view, Window: "5m0s", Past: []monitor.Window{
+	return monitor.Shown{View: view, Window: "5m", Past: []monitor.Window{
 		{At: began, Rows: 100, Version: "v1", Inputs: monitor.Summary{Effect: 0.2}, Outputs: monitor.Summary{Effect: 0.1}},
 		{At: began.Add(5 * time.Minute), Rows: 120, Version: "v2", Inputs: monitor.Summary{Effect: 0.3}, Outputs: monitor.Summary{Effect: 2.5}},
 	}, Features: []monitor.FeatureView{
 		{Name: "score", Side: "output", Kind: drift.Number, Moved: true, Was: []float64{0.5, 0.5}, Is: []float64{0.1, 0.9}, Windows: []monitor.Measure{{Length: "5m", Agree: 3, Outcome: drift.Outcome{Effect: 2.5, Cause: drift.ByShape, Q: 1e-9}}}},
-		{Name: "proto", Side: "input", Labels: []string{"tcp", "udp"}, Was: []float64{0.9, 0.1}, Is: []float64{0.9, 0.1}},
+		{Name: "proto", Side: "input", Suspected: true, Labels: []string{"tcp", "udp"}, Was: []float64{0.9, 0.1}, Is: []float64{0.9, 0.1}},
 	}}
 }
 
@@ -51,7 +51,7 @@ func TestDriftOfPage(t *testing.T) {
 	resp, body := s.get(address)
 	checkHeaders(t, address, resp, body)
 	said := text(body)
-	for _, want := range []string{"Moved threat-detector a bad version", "Windows of 5m ", "score output, number moved", "5m 3 of 5 2.50 distribution 1e-09", "proto input", "lowest highest", "tcp udp", "4 321 answers since the start", "Judge it", "Dismiss it"} {
+	for _, want := range []string{"Moved threat-detector a bad version", "Windows of 5m ", "score output, number moved", "5m 3 of 5 2.50 distribution 1e-09", "proto input suspected", "lowest highest", "tcp udp", "4 321 answers since the start", "Judge it", "Dismiss it"} {
 		if !strings.Contains(said, want) {
 			t.Errorf("the page does not say %q:\n%s", want, said)
 		}

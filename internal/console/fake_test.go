@@ -21,6 +21,7 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/api"
+	"github.com/pavise/pavise/internal/catalog"
 	"github.com/pavise/pavise/internal/change"
 	"github.com/pavise/pavise/internal/deploy"
 	"github.com/pavise/pavise/internal/evidence"
@@ -34,6 +35,7 @@ import (
 	"github.com/pavise/pavise/internal/registry"
 	"github.com/pavise/pavise/internal/route"
 	"github.com/pavise/pavise/internal/session"
+	"github.com/pavise/pavise/internal/siem"
 	"github.com/pavise/pavise/internal/tier"
 	"github.com/pavise/pavise/internal/verbs"
 )
@@ -56,6 +58,9 @@ type fakeAPI struct {
 	token     string // that is taken
 	changes   []api.ChangeView
 	votes     []cast
+	found     siem.List
+	datasets  catalog.List
+	wanted    verbs.FindingRequest // the last that were asked for
 	followers []feeds.Backlog
 	archive   evidence.ArchiveList
 	witness   evidence.WitnessList
@@ -269,6 +274,12 @@ func (f *fakeAPI) access(w http.ResponseWriter, r *http.Request, verb string) {
 // tier answers the verbs about tiers.
 func (f *fakeAPI) tier(w http.ResponseWriter, r *http.Request, verb string) {
 	switch verb {
+	case "dataset.list":
+		json.NewEncoder(w).Encode(f.datasets)
+	case "finding.list":
+		f.wanted = verbs.FindingRequest{}
+		json.NewDecoder(r.Body).Decode(&f.wanted)
+		json.NewEncoder(w).Encode(f.found)
 	case "tier.list":
 		json.NewEncoder(w).Encode(f.tiers)
 	case "tier.show":

@@ -62,7 +62,7 @@ func TestLogPage(t *testing.T) {
 	checkHeaders(t, "/evidence", resp, body)
 	said := strings.ReplaceAll(text(body), "\u202f", " ")
 	for _, want := range []string{
-		"Records 1 234 567 Signed 1 234 560 Published 1 234 500 Witnessed 1 234 400 On disk 5.0 MiB", "7 of the newest records wait", "First record 1 024; those before were pruned",
+		"Records 1 234 567 Signed 1 234 560 Published 1 234 500 Witnessed 1 234 400 On disk 5.0 MiB", "The newest 7 records wait for their signatures", "First record 1 024; those before were pruned",
 		"Ed25519 8f3a pavise.local/x+1+A", "ML-DSA-44 cosignature 77c0", "A quorum has seen 1 234 400 records, by 2026-03-04 09:30:00 UTC. 100 published records are newer.",
 		"Watches north Has seen 1 234 500 records, 2026-03-04 09:30:00 UTC by its own clock, which is 1m30s ahead of ours Asked at https://north.example Key Ed25519 cosignature north+3+C",
 		"Watches near", "In trouble south", "Problem south.example answered with status 500", "Has not answered yet self does not count", "Behind slow", "which is 5s behind ours",
@@ -82,6 +82,16 @@ func TestLogPage(t *testing.T) {
 	}
 	if n := strings.Count(body, strings.Repeat("B", 1800)); n != 1 || !strings.Contains(body, `<details class="long">`) {
 		t.Errorf("a long key is there %d times, or not folded", n)
+	}
+}
+
+// One record is not "records".
+func TestLogPageOfOneRecordBehind(t *testing.T) {
+	s := newStand(t).signIn()
+	wellLog(s.api)
+	s.api.status.Signed = s.api.status.Records - 1
+	if _, body := s.get("/evidence"); !strings.Contains(text(body), "The newest record waits for its signature") {
+		t.Error("one record behind is told as several")
 	}
 }
 

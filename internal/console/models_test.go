@@ -20,7 +20,7 @@ var (
 
 // fraud is a model with a version that is live and one that waits to be reviewed.
 func fraud() (model registry.Model, versions []*registry.Version) {
-	model = registry.Model{Name: pavise.Name{Tenant: "local", Kind: registry.Kind, ID: "fraud"}, Risk: "high", Description: "says whether a payment is one", By: ana, Created: began, Newest: 2, Aliases: map[string]int{"champion": 1}}
+	model = registry.Model{Name: pavise.Name{Tenant: "local", Kind: registry.Kind, ID: "fraud"}, Risk: "high", Tags: map[string]string{"pavise.risk": "high"}, Description: "says whether a payment is one", By: ana, Created: began, Newest: 2, Aliases: map[string]int{"champion": 1}}
 	live := &registry.Version{
 		Ref: registry.Ref{Model: "fraud", Version: 1}, Tenant: "local", State: registry.Live, Since: began, Risk: "high", Intake: registry.Ready, Digest: registry.Digest{1}, Bytes: 2048, Count: 2,
 		Files:       []registry.File{{Path: "model.onnx", Size: 2000, Digest: registry.Digest{2}}, {Path: "card.md", Size: 48, Digest: registry.Digest{3}}},
@@ -93,6 +93,9 @@ func TestModelPage(t *testing.T) {
 	if s.api.since.At != "2026-03-04" || s.api.since.Name != model.Name {
 		t.Errorf("asked for its life until %+v", s.api.since)
 	}
+	if !strings.Contains(body, `<dt class="key">pavise.risk</dt>`) || !strings.Contains(body, `<dt class="key">champion</dt>`) {
+		t.Error("the key of a tag, or an alias, is written otherwise than it is")
+	}
 	if !strings.Contains(body, `href="/trail/11"`) || !strings.Contains(body, `href="/changes/c-al"`) {
 		t.Error("a step does not lead to its record, or to its change")
 	}
@@ -111,6 +114,9 @@ func TestModelPage(t *testing.T) {
 		if !strings.Contains(said, want) {
 			t.Errorf("the version's page does not say %q:\n%s", want, said)
 		}
+	}
+	if !strings.Contains(body, `href="/search?on=local%2fdataset%2fpayments"`) || !strings.Contains(body, `href="/routes#fraud"`) {
+		t.Error("a version does not lead to what it was trained on, or to its route")
 	}
 	if strings.Contains(said, "Draft 2") {
 		t.Error("the version's page tells of another version")

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"html/template"
 	"net/http"
+	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/pavise/pavise"
@@ -39,13 +41,13 @@ type problem struct {
 // parts it shares with others.
 func parsePages() (map[string]*template.Template, error) {
 	shared, err := template.New("layout").Funcs(template.FuncMap{
-		"brief": figure.Brief, "bytes": figure.Bytes, "cedar": figure.Cedar, "clock": figure.Clock, "count": figure.Thousands, "lasts": lasts, "long": func(s string) bool { return figure.Brief(s) != s }, "minute": figure.Minute, "plain": figure.Plain, "second": figure.Second, "sentence": figure.Sentence, "standings": lineage.Standings, "utc": figure.UTC,
+		"brief": figure.Brief, "bytes": figure.Bytes, "cedar": figure.Cedar, "clock": figure.Clock, "count": figure.Thousands, "lasts": lasts, "long": func(s string) bool { return figure.Brief(s) != s }, "minute": figure.Minute, "place": placeOf, "plain": figure.Plain, "second": figure.Second, "sentence": figure.Sentence, "standings": lineage.Standings, "utc": figure.UTC,
 	}).ParseFS(files, "page/layout.html", "page/parts.html")
 	if err != nil {
 		return nil, err
 	}
 	pages := map[string]*template.Template{}
-	for _, name := range []string{"live", "search", "trail", "changes", "change", "log", "routes", "policies", "access", "ask", "callers", "tiers", "tier", "lineage", "models", "model", "drift", "driftone", "demo", "problem", "welcome"} {
+	for _, name := range []string{"live", "findings", "search", "trail", "changes", "change", "log", "routes", "policies", "access", "ask", "callers", "tiers", "tier", "lineage", "datasets", "models", "model", "drift", "driftone", "demo", "problem", "welcome"} {
 		t, err := shared.Clone()
 		if err == nil {
 			t, err = t.ParseFS(files, "page/"+name+".html")
@@ -130,4 +132,18 @@ func (c *Console) nowhere(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	c.fail(w, c.find(r), http.StatusNotFound, "Not found", "There is no such page.", "the live view is at /")
+}
+
+// placeOf is the address of a thing's own page, or of the records about it.
+func placeOf(on pavise.Name) string {
+	model, version, isVersion := strings.Cut(on.ID, "@")
+	switch {
+	case on.Kind == "drift" && on.ID != "all":
+		return driftAddress(on.Tenant + "/model/" + on.ID)
+	case on.Kind == "route":
+		return "/routes#" + on.ID
+	case on.Kind == "model" && isVersion:
+		return modelAddress(on.Tenant, model+"/"+version)
+	}
+	return "/search?" + url.Values{"on": {on.String()}}.Encode()
 }

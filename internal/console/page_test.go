@@ -289,6 +289,21 @@ func TestSparkline(t *testing.T) {
 	}
 }
 
+// A proposal that came to nothing left no change: nothing leads to one.
+func TestTrailOfAFailedProposal(t *testing.T) {
+	s := newStand(t).signIn()
+	on := pavise.Name{Tenant: "local", Kind: "change", ID: "c-none"}
+	s.api.add(
+		record.Record{Kind: "change.propose", Phase: record.Act, Tenant: "local", At: began, On: on, Outcome: pavise.Allow, Error: &record.Failure{Kind: "denied", Msg: "nobody may"}},
+		record.Record{Kind: "change.propose", Phase: record.Act, Tenant: "local", At: began, On: on, Outcome: pavise.Allow},
+	)
+	for path, leads := range map[string]bool{"/trail/0": false, "/trail/1": true} {
+		if _, body := s.get(path); strings.Contains(body, `href="/changes/c-none"`) != leads {
+			t.Errorf("%s leads to a change: %v", path, !leads)
+		}
+	}
+}
+
 func TestTrail(t *testing.T) {
 	s := newStand(t).signIn()
 	for i := range 6 {
@@ -411,7 +426,7 @@ func TestRoutesPage(t *testing.T) {
 		Terms:     firewall.Terms{Rate: firewall.Rate{Count: 1200, Per: time.Minute, Burst: 300}, Budget: firewall.PerWindow(100000, 24*time.Hour)},
 		Shape:     firewall.Shape{Kind: firewall.Round, Digits: 4},
 		Signature: tensor.Signature{Inputs: []tensor.Port{{Name: "x", Datatype: "FP64", Shape: []int64{-1, 30}}}},
-		Protocol:  "v1", Drift: &firewall.Drift{Then: "deny", Baseline: firewall.Baseline{Input: "x", Features: make([]firewall.Spread, 30)}},
+		Protocol:  "v1", Calibration: "sha256:77777777777777777777777777777777", Amber: "budget", Drift: &firewall.Drift{Then: "deny", Baseline: firewall.Baseline{Input: "x", Features: make([]firewall.Spread, 30)}},
 	}, Quarantined: true, Servers: []route.Server{{URL: "http://10.0.0.9:8000", Weight: 3, Out: true, Answers: 7, Failures: 2}}}, {Route: route.Route{
 		Model: pavise.Name{Tenant: "local", Kind: "model", ID: "llama"}, Upstream: "http://10.0.0.8:8000", Protocol: "openai", Fields: firewall.Fields{Trusted: []string{"app"}},
 		Prompts: prompt.Policy{
@@ -424,7 +439,7 @@ func TestRoutesPage(t *testing.T) {
 	_, body := s.get("/routes")
 	said := text(body)
 	for _, want := range []string{"in quarantine", "pavise route release", "pavise route quarantine", "observe only", "durable", "decides on security", "fraud_v7 by v1 at http://10.0.0.9:8000", "x FP64 n × 30", "1\u202f200 rows / 1m, 300 at once", "100\u202f000 rows / 24h", "rounded to 4 digits", "up to 64 rows",
-		"Protocol v1", "http://10.0.0.9:8000, weight 3, out 7 answers, 2 failures", "Baseline 30 columns of x; on drift: deny", "Protocol openai", "Fields app trusted everybody else untrusted", "Takes what its protocol says",
+		"Protocol v1", "http://10.0.0.9:8000, weight 3, out 7 answers, 2 failures", "Baseline 30 columns of x; on drift: deny", "Copying callers are held to the calibration sha256:777777777777 ; in amber they get budget", "See what was asked of it", "Protocol openai", "Fields app trusted everybody else untrusted", "Takes what its protocol says",
 		"Prompts invisible: alert, override: refuse; all else as usual", "Answers looked at as usual", "Canaries 2, refused in answers unless said otherwise", "Classifier http://10.0.0.7:9000/judge, within 1000 ms; what it flags: observe; what it says nothing of is refused", "Prompts not looked at"} {
 		if !strings.Contains(strings.ReplaceAll(said, "\u202f", " "), strings.ReplaceAll(want, "\u202f", " ")) {
 			t.Errorf("the page does not say %q:\n%s", want, said)
@@ -509,5 +524,31 @@ func TestTrailOfChat(t *testing.T) {
 				t.Errorf("%s does not say %q:\n%s", path, want, said)
 			}
 		}
+	}
+}
+
+// Records and changes lead to the page of the thing that they are about.
+func TestThingsHavePlaces(t *testing.T) {
+	for name, want := range map[string]string{
+		"acme/drift/m": "/drift/of?model=acme%2Fmodel%2Fm", "acme/drift/all": "/search?on=acme%2Fdrift%2Fall", "acme/route/m": "/routes#m", "acme/model/m@3": "/registry/of?model=acme%2Fmodel%2Fm%2F3", "acme/dataset/d": "/search?on=acme%2Fdataset%2Fd", "acme/model/m": "/search?on=acme%2Fmodel%2Fm",
+	} {
+		on, err := pavise.ParseName(name)
+		if got := placeOf(on); err != nil || got != want {
+			t.Errorf("%s is at %s, and not %s; %v", name, got, want, err)
+		}
+	}
+	s := newStand(t).signIn()
+	s.api.changes = []api.ChangeView{proposal("c-open", nil)}
+	s.api.add(infer(began, "ci", 1, nil))
+	for path, on := range map[string]pavise.Name{"/changes/c-open": s.api.changes[0].On, "/trail/0": s.api.events[0].Record.On} {
+		if _, body := s.get(path); !strings.Contains(body, `href="`+placeOf(on)+`"`) {
+			t.Errorf("%s does not lead to %s", path, on)
+		}
+	}
+	shown := moved()
+	shown.Verdict.Change = pavise.Name{Tenant: "local", Kind: "change", ID: "c-drift"}
+	s.api.drift = shown
+	if _, body := s.get(driftAddress(detector.String())); !strings.Contains(body, `href="/changes/c-drift"`) {
+		t.Error("what moved does not lead to the change in which it is decided on")
 	}
 }

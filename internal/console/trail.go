@@ -166,8 +166,12 @@ func indent(b []byte) string {
 	return text.String()
 }
 
-// OnChange is the id of the change that the record is about, or "".
+// OnChange is the id of the change that the record is about, or "". A proposal that came to
+// nothing left none.
 func (t trail) OnChange() string {
+	if t.Record.Kind == "change.propose" && (t.Row.State == story.Failed || t.Row.State == story.Deny) {
+		return ""
+	}
 	if on := t.Record.On; on.Kind == "change" && strings.HasPrefix(on.ID, "c-") {
 		return on.ID
 	}

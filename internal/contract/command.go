@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/figure"
 	"github.com/pavise/pavise/internal/table"
 )
 
@@ -172,7 +173,7 @@ func (r *Checked) Print(w io.Writer) {
 	if !r.Kept {
 		verdict = "broken"
 	}
-	fmt.Fprintf(w, "%s: contract %s %s is %s in %d rows\n", r.File, r.Contract, r.Version, verdict, r.Rows)
+	fmt.Fprintf(w, "%s: contract %s %s is %s in %s\n", r.File, r.Contract, r.Version, verdict, figure.Count(r.Rows, "row"))
 	for _, b := range r.Breaches {
 		where := b.Property
 		if where == "" {
@@ -180,7 +181,7 @@ func (r *Checked) Print(w io.Writer) {
 		}
 		fmt.Fprintf(w, "\n  %-24s %s\n", where, b.Rule)
 		if b.Rows > 0 {
-			fmt.Fprintf(w, "    %d rows%s\n", b.Rows, first(b))
+			fmt.Fprintf(w, "    %s%s\n", figure.Count(b.Rows, "row"), first(b))
 		}
 		fmt.Fprintf(w, "    %s\n", b.Words)
 	}

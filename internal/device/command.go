@@ -61,7 +61,7 @@ func (st *Status) Print(w io.Writer) {
 	case st.Running == nil:
 		fmt.Fprintf(w, "nothing runs at %s/current\n", st.dir)
 	default:
-		fmt.Fprintf(w, "%s version %d runs at %s/current, since %s\n  %s\n", st.Running.Model, st.Running.Version, st.dir, st.Running.Since.Local().Format(time.DateTime), st.Running.Digest)
+		fmt.Fprintf(w, "%s version %d runs at %s/current, since %s\n  %s\n", st.Running.Model, st.Running.Version, st.dir, st.Running.Since.Local().Format("2006-01-02 15:04:05 MST"), st.Running.Digest)
 	}
 	if st.Problem != "" {
 		fmt.Fprintf(w, "  it is not what was ordered: %s\n", st.Problem)

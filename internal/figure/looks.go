@@ -3,6 +3,7 @@ package figure
 import (
 	"fmt"
 	"math"
+	"strconv"
 	"strings"
 )
 
@@ -29,7 +30,8 @@ type Looks struct {
 type LookBar struct {
 	X, Y, Width, Height int
 	Middle              int    // of the bar, where its labels have theirs
-	After               string // how many rows: the label at its foot
+	After               string // how many rows
+	Foot                string // the same, as short as the bar is narrow: 1.5k
 	Score               string // "" where nobody looked yet
 	Over                bool
 }
@@ -52,7 +54,7 @@ func NewLooks(after []int, scores []float64, looked int, threshold float64) *Loo
 	step := looksWidth / max(1, len(after))
 	said := make([]string, 0, len(after))
 	for i, n := range after {
-		bar := LookBar{X: i*step + looksGap/2, Y: looksFoot, Width: step - looksGap, Middle: i*step + step/2, After: Thousands(uint64(max(n, 0)))}
+		bar := LookBar{X: i*step + looksGap/2, Y: looksFoot, Width: step - looksGap, Middle: i*step + step/2, After: Thousands(uint64(max(n, 0))), Foot: thousandth(n)}
 		if i < looked {
 			bar.Height, bar.Score, bar.Over = high(scores[i]), fmt.Sprintf("%.2f", scores[i]), drawn(scores[i]) > drawn(threshold)
 			bar.Y -= bar.Height
@@ -62,6 +64,14 @@ func NewLooks(after []int, scores []float64, looked int, threshold float64) *Loo
 	}
 	l.Words = fmt.Sprintf("scores: %s; the most of honest clients is %.2f", strings.Join(said, ", "), threshold)
 	return l
+}
+
+// thousandth writes a number in four signs or so: 750, 1.5k.
+func thousandth(n int) string {
+	if n < 1000 {
+		return strconv.Itoa(n)
+	}
+	return strconv.FormatFloat(math.Round(float64(n)/100)/10, 'f', -1, 64) + "k"
 }
 
 // drawn is how much of a score is drawn: of what is no number, or below nothing, nothing.

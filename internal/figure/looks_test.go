@@ -5,6 +5,17 @@ import (
 	"testing"
 )
 
+// What stands at the foot of a bar is no wider than the room that it has: labels met.
+func TestLabelsOfLooksDoNotMeet(t *testing.T) {
+	const sign = 7 // of the font of 11, in units of the picture
+	after := []int{50, 100, 150, 250, 350, 500, 750, 900, 1000, 1500, 2000}
+	for _, b := range NewLooks(after, nil, 0, 1).Bars {
+		if room := b.Width + looksGap; sign*len(b.Foot) >= room {
+			t.Errorf("%s is %d wide, and has room for %d", b.Foot, sign*len(b.Foot), room)
+		}
+	}
+}
+
 // Looks stay inside their picture whatever was measured, and show no bar where nobody looked.
 func TestLooks(t *testing.T) {
 	after := []int{50, 100, 250, 500, 1000, 2000}
@@ -35,7 +46,7 @@ func TestLooks(t *testing.T) {
 		}
 	}
 	l := NewLooks(after, []float64{0.5, 3}, 2, 2)
-	if l.Words != "scores: 0.50 after 50 rows, 3.00 after 100 rows; the most of honest clients is 2.00" || l.Bars[5].After != Thousands(2000) {
+	if l.Words != "scores: 0.50 after 50 rows, 3.00 after 100 rows; the most of honest clients is 2.00" || l.Bars[5].After != Thousands(2000) || l.Bars[5].Foot != "2k" || l.Bars[3].Foot != "500" || thousandth(1500) != "1.5k" {
 		t.Errorf("%+v", l)
 	}
 	if none := NewLooks(nil, nil, 0, 1); len(none.Bars) != 0 {

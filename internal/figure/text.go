@@ -130,3 +130,11 @@ func Days(d time.Duration) string {
 	}
 	return Span(d)
 }
+
+// Count says how many there are of something whose plural takes an s.
+func Count[N int | int64 | uint64](n N, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}

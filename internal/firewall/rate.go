@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/figure"
 )
 
 // A Rate lets Count rows pass in each Per, and Burst of them at once. The zero
@@ -67,9 +68,9 @@ func (r Rate) Part(parts int) Rate {
 	return r
 }
 
-// String says the rate for people, for example "600 rows per 1m0s, 100 at once".
+// String says the rate for people, for example "600 rows per 1m, 100 at once".
 func (r Rate) String() string {
-	return fmt.Sprintf("%d %s per %v, %d at once", r.Count, r.Unit(), r.Per, r.Burst)
+	return fmt.Sprintf("%d %s per %s, %d at once", r.Count, r.Unit(), figure.Span(r.Per), r.Burst)
 }
 
 // Unit is what the rate counts: rows or bits.

@@ -4,7 +4,7 @@ import "testing"
 
 func TestParseRate(t *testing.T) {
 	for text, want := range map[string]string{
-		"600/1m": "600 rows per 1m0s, 600 at once", "600/1m burst 100": "600 rows per 1m0s, 100 at once",
+		"600/1m": "600 rows per 1m, 600 at once", "600/1m burst 100": "600 rows per 1m, 100 at once",
 	} {
 		if got, err := ParseRate(text); err != nil || got.String() != want {
 			t.Errorf("%q is %s, %v", text, got, err)

@@ -93,7 +93,7 @@ func OpenIdentity(ctx context.Context, dir string, now func() time.Time) (*Ident
 	}
 	m.server = j.Server
 	if now().After(j.Expires) {
-		return nil, &pavise.Error{Kind: pavise.Unverified, Msg: "your certificate ended " + j.Expires.Local().Format("Mon 2 Jan 15:04"), Hint: "ask for a new invitation, and join again"}
+		return nil, &pavise.Error{Kind: pavise.Unverified, Msg: "your certificate ended " + j.Expires.UTC().Format("2006-01-02 15:04 UTC"), Hint: "ask for a new invitation, and join again"}
 	}
 	if m.due() {
 		if err := m.renewAlone(ctx); err != nil {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/figure"
 	"github.com/pavise/pavise/internal/store"
 	"github.com/pavise/pavise/internal/store/blob"
 )
@@ -60,7 +61,7 @@ func (g *Gate) hold(ctx context.Context, r *row, body []byte) error {
 	if err != nil {
 		return &pavise.Error{Kind: pavise.Unavailable, Msg: "the quarantine takes nothing now", Hint: "check the disk of " + g.cfg.Dir, Err: err}
 	}
-	words := fmt.Sprintf("a batch of %d rows for %s is in quarantine: %s", r.rows, r.source, r.reasons[0])
+	words := fmt.Sprintf("a batch of %s for %s is in quarantine: %s", figure.Count(r.rows, "row"), r.source, r.reasons[0])
 	if n := len(r.reasons) - 1; n > 0 {
 		words += fmt.Sprintf("; and %d more reasons", n)
 	}
@@ -322,7 +323,7 @@ func (g *Gate) expire(ctx context.Context, name pavise.Name, now time.Time) erro
 		return err
 	}
 	for _, r := range old {
-		words := fmt.Sprintf("a batch of %d rows for %s was in quarantine since %s, and is gone: %s", r.rows, name, r.came.Format(time.DateOnly), r.reasons[0])
+		words := fmt.Sprintf("a batch of %s for %s was in quarantine since %s, and is gone: %s", figure.Count(r.rows, "row"), name, r.came.Format(time.DateOnly), r.reasons[0])
 		if err := g.finding(ctx, KindExpired, pavise.Warning, name, r.who, words, map[string]any{"sha256": r.sum, "batch": r.id}); err != nil {
 			return err
 		}

@@ -43,6 +43,20 @@ func (g *Guard) May(who pavise.Principal, verb string, on pavise.Name) bool {
 	return fault == nil && g.rules.Load().decide(&q.Question).Allow
 }
 
+// Barred says in words what keeps somebody from what [Guard.May] asks about; "" when nothing
+// does.
+func (g *Guard) Barred(who pavise.Principal, verb string, on pavise.Name) string {
+	q, fault := g.question(&who, verb, on, g.clock.stamp())
+	if fault != nil {
+		return fault.msg
+	}
+	q.Approved = true
+	if d := g.rules.Load().decide(&q.Question); !d.Allow {
+		return d.Why()
+	}
+	return ""
+}
+
 // Consequential reports whether a verb is done only as an approved change.
 func (g *Guard) Consequential(verb string) bool {
 	a, known := g.words.Load().schema.Act(verb)

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"io"
 	"text/tabwriter"
+
+	"github.com/pavise/pavise/internal/figure"
 )
 
 // Print prints it for people, or as a picture for Graphviz.
@@ -32,7 +34,7 @@ func (t *Traced) printPicture(w io.Writer) {
 			jobs[n.Run.ID] = n.Run.Job.Name
 		}
 	}
-	fmt.Fprintf(w, "%s/%s: %d runs and %d datasets, as %d events tell\n\n", t.Of.Namespace, t.Of.Name, len(jobs), len(t.Nodes)-len(jobs), t.Events)
+	fmt.Fprintf(w, "%s/%s: %s and %s, told by %s\n\n", t.Of.Namespace, t.Of.Name, figure.Count(len(jobs), "run"), figure.Count(len(t.Nodes)-len(jobs), "dataset"), figure.Count(t.Events, "event"))
 	columns := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, e := range t.Edges {
 		did := "read"
@@ -66,7 +68,7 @@ func (s *Sightings) Print(w io.Writer) {
 			fmt.Fprintf(w, "%s has it in %s, row %d%s\n", h.Seal, h.Places[0].File, h.Places[0].Row, more(h.Count))
 		}
 	}
-	fmt.Fprintf(w, "\n%d runs, %d models and %d datasets came after it, as %d events tell\n", len(s.Runs), len(s.Models), len(s.Datasets), s.Events)
+	fmt.Fprintf(w, "\n%s, %s and %s came after it, told by %s\n", figure.Count(len(s.Runs), "run"), figure.Count(len(s.Models), "model"), figure.Count(len(s.Datasets), "dataset"), figure.Count(s.Events, "event"))
 	columns := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, list := range []struct {
 		kind string

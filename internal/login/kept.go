@@ -139,7 +139,7 @@ func Find(server string) (k Kept, ok bool, err error) {
 		return Kept{}, false, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("the kept token for %.200s cannot be read", server), Hint: "log in again: pavise login", Err: err}
 	}
 	if !k.Expires.IsZero() && !time.Now().Before(k.Expires) {
-		return Kept{}, false, &pavise.Error{Kind: pavise.Unverified, Msg: fmt.Sprintf("your login to %.200s ended at %s", server, k.Expires.Local().Format(time.DateTime)), Hint: "log in again: pavise login"}
+		return Kept{}, false, &pavise.Error{Kind: pavise.Unverified, Msg: fmt.Sprintf("your login to %.200s ended at %s", server, k.Expires.UTC().Format("2006-01-02 15:04 UTC")), Hint: "log in again: pavise login"}
 	}
 	return k, true, nil
 }

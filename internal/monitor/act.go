@@ -32,7 +32,7 @@ func (w *watched) next(e *evidence, at time.Time) Verdict {
 		was.Stage = Dismissed
 		return was
 	case v.Stage == was.Stage && v.Cause == was.Cause:
-		v.Since, v.Done, v.By, v.Person, v.Reason = was.Since, was.Done, was.By, was.Person, was.Reason
+		v.Since, v.Done, v.Change, v.By, v.Person, v.Reason = was.Since, was.Done, was.Change, was.By, was.Person, was.Reason
 	case v.Stage == Confirmed && was.Stage == Confirmed:
 		v.By, v.Person, v.Reason = was.By, was.Person, was.Reason
 	}
@@ -113,7 +113,7 @@ func (m *Monitor) review(ctx context.Context, w *watched, v Verdict, again bool)
 		return ""
 	}
 	m.mu.Lock()
-	w.Asked = until.UTC()
+	w.Asked, w.Verdict.Change = until.UTC(), change
 	m.mu.Unlock()
 	return said
 }

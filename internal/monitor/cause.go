@@ -36,7 +36,8 @@ type Verdict struct {
 	More     int           `json:"more,omitempty"`     // so many others did
 	Callers  []pavise.Name `json:"callers,omitempty"`  // who make it
 	Words    string        `json:"words"`
-	Done     string        `json:"done,omitempty"` // what was done about it
+	Done     string        `json:"done,omitempty"`  // what was done about it
+	Change   pavise.Name   `json:"change,omitzero"` // in which people were asked last to decide on it
 	// What people said: which of them, what, and why.
 	By     pavise.Name `json:"by,omitzero"`
 	Person Cause       `json:"person,omitempty"`

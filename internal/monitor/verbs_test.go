@@ -3,6 +3,7 @@ package monitor
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -256,9 +257,12 @@ func TestPeopleAreAsked(t *testing.T) {
 			}
 		})
 		w.learn()
-		for range 2 {
+		for i := range 2 {
 			w.shift = func(_ int, row []float64) { row[0] += 1 }
 			w.windows(5)
+			if v := w.stands().Verdict; i == 0 && v.Change.ID != "c-review" {
+				t.Errorf("the verdict does not name the change: %+v", v)
+			}
 			w.shift = nil
 			w.windows(6)
 		}
@@ -380,5 +384,36 @@ func TestWhichOfSeveral(t *testing.T) {
 		if s, err = w.Show(t.Context(), ana, scorer); err != nil || s.Past[len(s.Past)-1].By != nil {
 			t.Errorf("of one model: %+v %v", s.Past[len(s.Past)-1], err)
 		}
+	})
+}
+
+// What one window said moved is suspected, also after a restart, which forgets how far it was:
+// it is not shown beside what is as it was.
+func TestSuspectsAreNamed(t *testing.T) {
+	t.Parallel()
+	in(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.learn()
+		w.shift = func(_ int, row []float64) { row[2] += 0.5 }
+		w.windows(1)
+		named := func() {
+			t.Helper()
+			s, err := w.Show(t.Context(), ana, scorer)
+			if err != nil || s.Verdict.Stage != Suspected || len(s.Features) == 0 {
+				t.Fatalf("%+v, %v", s.Verdict, err)
+			}
+			for _, f := range s.Features {
+				if said := slices.Contains(s.Verdict.Features, string(f.Side)+" "+f.Name); f.Moved || f.Suspected != said {
+					t.Errorf("%s %s: %+v", f.Side, f.Name, f)
+				}
+			}
+		}
+		named()
+		w.stop()
+		w.run()
+		w.ask(0, 1)
+		time.Sleep(time.Second)
+		synctest.Wait()
+		named()
 	})
 }

@@ -4,12 +4,12 @@ import (
 	"cmp"
 	"math/bits"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/drift"
 	"github.com/pavise/pavise/internal/drift/book"
+	"github.com/pavise/pavise/internal/figure"
 )
 
 // A View is how a model stands.
@@ -59,14 +59,15 @@ type Shown struct {
 
 // A FeatureView is a feature with what windows found of it.
 type FeatureView struct {
-	Name    string     `json:"name"`
-	Side    Side       `json:"side"`
-	Kind    drift.Kind `json:"kind,omitempty"` // empty: it is held to nothing
-	Moved   bool       `json:"moved"`          // it is confirmed
-	Windows []Measure  `json:"windows"`        // the last of each length
-	Labels  []string   `json:"labels,omitempty"`
-	Was     []float64  `json:"was,omitempty"` // shares of the baseline, in at most 16 steps from low to high, or by category
-	Is      []float64  `json:"is,omitempty"`  // and of the longest window that is under way
+	Name      string     `json:"name"`
+	Side      Side       `json:"side"`
+	Kind      drift.Kind `json:"kind,omitempty"` // empty: it is held to nothing
+	Moved     bool       `json:"moved"`          // it is confirmed
+	Suspected bool       `json:"suspected"`      // one of the last five windows of a length said that it moved
+	Windows   []Measure  `json:"windows"`        // the last of each length
+	Labels    []string   `json:"labels,omitempty"`
+	Was       []float64  `json:"was,omitempty"` // shares of the baseline, in at most 16 steps from low to high, or by category
+	Is        []float64  `json:"is,omitempty"`  // and of the longest window that is under way
 }
 
 // A Measure is what the last window of a length found of a feature.
@@ -122,7 +123,7 @@ func (m *Monitor) view(w *watched) View {
 
 // shown shows all of a model. m.mu is held.
 func (m *Monitor) shown(w *watched) Shown {
-	s := Shown{View: m.view(w), Window: m.cfg.Window.String(), Versions: []book.Page{}, Features: []FeatureView{}, Past: append([]Window{}, w.past...)}
+	s := Shown{View: m.view(w), Window: figure.Span(m.cfg.Window), Versions: []book.Page{}, Features: []FeatureView{}, Past: append([]Window{}, w.past...)}
 	s.Held = s.View.Features
 	if w.book != nil {
 		s.Serial, s.Versions = w.book.Serial, slices.Clone(w.book.Pages)
@@ -137,6 +138,7 @@ func (m *Monitor) shown(w *watched) Shown {
 				continue
 			}
 			for scale := range scales {
+				f.Suspected = f.Suspected || b.votes[i].Moved[scale] != 0
 				o := w.moved[base][i][scale]
 				if o.Enough {
 					f.Windows = append(f.Windows, Measure{m.length(scale), bits.OnesCount8(b.votes[i].Moved[scale]), base == first, o})
@@ -156,27 +158,24 @@ func (m *Monitor) shown(w *watched) Shown {
 	return s
 }
 
-// worst is the largest effect of a feature, above all others where it is confirmed.
+// worst is the largest effect of a feature, above all others where it is confirmed, or else
+// suspected.
 func worst(f FeatureView) (size float64) {
 	for _, m := range f.Windows {
 		size = max(size, m.Effect)
 	}
-	if f.Moved {
+	switch {
+	case f.Moved:
 		size += 1e6
+	case f.Suspected:
+		size += 1e3
 	}
 	return size
 }
 
 // length is how long windows of a scale are.
 func (m *Monitor) length(scale int) string {
-	text := (time.Duration(drift.Scales[scale]) * m.cfg.Window).String()
-	if whole, ok := strings.CutSuffix(text, "m0s"); ok {
-		text = whole + "m"
-	}
-	if whole, ok := strings.CutSuffix(text, "h0m"); ok {
-		text = whole + "h"
-	}
-	return text
+	return figure.Span(time.Duration(drift.Scales[scale]) * m.cfg.Window)
 }
 
 // A Bad is a version that is confirmed to be bad, and of which nobody said otherwise.

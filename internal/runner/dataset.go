@@ -35,7 +35,7 @@ func acceptRunner(rooms *Rooms) change.Runner {
 				return change.Plan{}, err
 			}
 			return change.Plan{
-				Summary: fmt.Sprintf("let %s be what was found at its place: %.12s, with %d rows, where it is %.12s, with %d", on.ID, plan.Will.Root, plan.Will.Rows, plan.Was.Root, plan.Was.Rows),
+				Summary: fmt.Sprintf("let %s be what was found at its place: %.12s, with %d rows, where it is %.12s, with %d%s", on.ID, plan.Will.Root, plan.Will.Rows, plan.Was.Root, plan.Was.Rows, screenedSo(plan.Screening)),
 				Digests: plan.Digests(), Detail: plan, Parties: plan.Watchers,
 			}, nil
 		},
@@ -47,4 +47,22 @@ func acceptRunner(rooms *Rooms) change.Runner {
 			return rooms.Catalog.Accept(ctx, act.Who, act.On, ask, act.Digests, act.Mark)
 		},
 	}
+}
+
+// screenedSo ends the sentence that people approve by with what screening for poison came to
+// when it was proposed; of what nobody had screened it says nothing.
+func screenedSo(s *catalog.Screening) string {
+	switch {
+	case s == nil:
+		return ""
+	case s.State == catalog.ScreenWaiting || s.State == catalog.ScreenUnderWay:
+		return "; it is being screened for poison"
+	case s.State == catalog.ScreenUnscreened:
+		return "; it could not be screened for poison"
+	}
+	words := fmt.Sprintf("; screened for poison, %d of %d judged rows look so", s.Judged.Quarantine, s.Judged.Rows)
+	if len(s.Judged.Dropped)+s.Judged.Apart+s.Judged.Untrusted > 0 {
+		words += ", and not all of it was looked at"
+	}
+	return words
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/change"
+	"github.com/pavise/pavise/internal/figure"
 	"github.com/pavise/pavise/internal/gate"
 )
 
@@ -85,7 +86,7 @@ func unholdRunner(rooms *Rooms) change.Runner {
 				return change.Plan{}, err
 			}
 			return change.Plan{
-				Summary: fmt.Sprintf("let %d rows of %s in that %s brought as %.80q, sha256 %.12s…, although %s", plan.Rows, on, plan.Who, plan.Batch, plan.SHA256, plan.Reasons[0]),
+				Summary: fmt.Sprintf("let %s of %s in that %s brought as %.80q, sha256 %.12s…, although %s", figure.Count(plan.Rows, "row"), on, plan.Who, plan.Batch, plan.SHA256, plan.Reasons[0]),
 				Digests: map[string]string{batchHeld: plan.SHA256, "reasons": plan.Before},
 				Detail:  plan, Parties: slices.Compact([]pavise.Name{plan.Who, plan.Root}),
 			}, nil

@@ -7,6 +7,7 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/change"
+	"github.com/pavise/pavise/internal/figure"
 	"github.com/pavise/pavise/internal/registry"
 	"github.com/pavise/pavise/internal/ticket"
 )
@@ -82,7 +83,7 @@ func mapRunner(rooms *Rooms) change.Runner {
 			}
 			return change.Plan{
 				Need:    need,
-				Summary: fmt.Sprintf("let what the account %s says in %s (%s at %s) be votes of %s, as %s, for %d days", ask.Account, on.ID, plan.Kind, plan.Place, ask.Person, listed(ask.Roles), ask.Days),
+				Summary: fmt.Sprintf("let what the account %s says in %s (%s at %s) be votes of %s, as %s, for %s", ask.Account, on.ID, plan.Kind, plan.Place, ask.Person, listed(ask.Roles), figure.Count(ask.Days, "day")),
 				Digests: plan.Digests(), Detail: plan, Parties: []pavise.Name{ask.Person},
 			}, nil
 		},

@@ -5,9 +5,9 @@ import (
 	"io"
 	"strings"
 	"text/tabwriter"
-	"time"
 
 	"github.com/pavise/pavise/internal/catalog"
+	"github.com/pavise/pavise/internal/figure"
 	"github.com/pavise/pavise/internal/lineage"
 	"github.com/pavise/pavise/internal/progress"
 )
@@ -27,7 +27,7 @@ func printDatasets(w io.Writer, l catalog.List) {
 		if v.Watch != nil {
 			from = v.Watch.URL
 		}
-		row(tw, v.Name.ID, v.State, version, root, rows, lookedAt(v), at(v.Next), from)
+		row(tw, v.Name.ID, v.State, version, root, rows, lookedAt(v), At(v.Next), from)
 	}
 	tw.Flush()
 	if l.More > 0 {
@@ -40,7 +40,7 @@ func lookedAt(v catalog.View) string {
 	if v.Last == nil {
 		return ""
 	}
-	return at(v.Last.Ended)
+	return At(v.Last.Ended)
 }
 
 func versionsOf(v catalog.View) string {
@@ -51,7 +51,7 @@ func versionsOf(v catalog.View) string {
 }
 
 func printWatched(w io.Writer, v catalog.View) {
-	fmt.Fprintf(w, "%s is watched: %s, every %s, and everything is read each %d looks\n", v.Name.ID, strings.Map(shown, v.Watch.URL), span(v.Watch.Every), v.Watch.Full)
+	fmt.Fprintf(w, "%s is watched: %s, every %s, and everything is read each %d looks\n", v.Name.ID, strings.Map(shown, v.Watch.URL), figure.Span(v.Watch.Every), v.Watch.Full)
 	if v.Watch.Screen != nil {
 		fmt.Fprintf(w, "what is new is screened for poison, by the class in %.80q\n", v.Watch.Screen.Label)
 	}
@@ -73,7 +73,7 @@ func printDataset(w io.Writer, v catalog.View) {
 	}
 	fmt.Fprintln(w)
 	if s := v.Silent; s != nil {
-		fmt.Fprintf(w, "  it cannot be looked at since %s: %s\n", at(s.Since), strings.Map(shown, s.Why))
+		fmt.Fprintf(w, "  it cannot be looked at since %s: %s\n", At(s.Since), strings.Map(shown, s.Why))
 	}
 	if f := v.Found; f != nil {
 		printFound(w, v, f)
@@ -86,19 +86,19 @@ func printDataset(w io.Writer, v catalog.View) {
 				pass += fmt.Sprintf(", %s of it by a look that was cut off", Count(l.Resumed, "file"))
 			}
 		}
-		fmt.Fprintf(w, "  looked at %s: %s (%s)\n", at(l.Ended), pass, strings.Map(shown, l.Why))
+		fmt.Fprintf(w, "  looked at %s: %s (%s)\n", At(l.Ended), pass, strings.Map(shown, l.Why))
 	}
 	if !v.Next.IsZero() {
-		fmt.Fprintf(w, "  next look %s\n", at(v.Next))
+		fmt.Fprintf(w, "  next look %s\n", At(v.Next))
 	}
 }
 
 func printFound(w io.Writer, v catalog.View, f *catalog.Finding) {
 	switch {
 	case f.Would != nil:
-		fmt.Fprintf(w, "  found since %s: %s, %s, %s\n", at(f.Since), Count(f.Would.Files, "file"), Count(f.Would.Rows, "row"), f.Root)
+		fmt.Fprintf(w, "  found since %s: %s, %s, %s\n", At(f.Since), Count(f.Would.Files, "file"), Count(f.Would.Rows, "row"), f.Root)
 	default:
-		fmt.Fprintf(w, "  found since %s: what cannot be sealed: %s\n", at(f.Since), strings.Map(shown, f.Why))
+		fmt.Fprintf(w, "  found since %s: what cannot be sealed: %s\n", At(f.Since), strings.Map(shown, f.Why))
 	}
 	printDiffers(w, f.Differ)
 	if f.Would != nil {
@@ -166,7 +166,7 @@ func indexOf(v catalog.Version) string {
 	case v.Indexed:
 		return "kept"
 	case !v.Dropped.IsZero():
-		return "dropped " + v.Dropped.Local().Format(time.DateTime)
+		return "dropped " + Second(v.Dropped)
 	}
 	return "none"
 }
@@ -177,7 +177,7 @@ func printShownDataset(w io.Writer, s catalog.Shown) {
 		fmt.Fprintf(w, "  OpenLineage calls it %s\n", strings.Map(shown, s.Called.String()))
 	}
 	if s.Watch != nil {
-		fmt.Fprintf(w, "  watched by %s since %s: %s, every %s\n", s.Watch.By, at(s.Watch.Since), strings.Map(shown, s.Watch.URL), span(s.Watch.Every))
+		fmt.Fprintf(w, "  watched by %s since %s: %s, every %s\n", s.Watch.By, At(s.Watch.Since), strings.Map(shown, s.Watch.URL), figure.Span(s.Watch.Every))
 	}
 	if s.Screening != nil {
 		fmt.Fprintf(w, "  screened for poison: %s\n", screened(s.Screening, s.Said))
@@ -195,7 +195,7 @@ func printShownDataset(w io.Writer, s catalog.Shown) {
 				of[len(of)-1] = p.Dataset.ID + " " + of[len(of)-1]
 			}
 		}
-		row(tw, v.Number, v.At.Local().Format(time.DateTime), v.By, v.How, v.Root, v.Files, v.Rows, indexOf(v), strings.Join(of, ", "))
+		row(tw, v.Number, Second(v.At), v.By, v.How, v.Root, v.Files, v.Rows, indexOf(v), strings.Join(of, ", "))
 	}
 	tw.Flush()
 	if s.Older > 0 {

@@ -20,7 +20,7 @@ func printTargets(w io.Writer, l deploy.Places) {
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	row(tw, "TARGET", "KIND", "MODEL", "SINCE", "SETTINGS")
 	for _, t := range l.Targets {
-		row(tw, t.Name.ID, t.Kind, t.Deployment.ID, at(t.Since), settings(t.Settings))
+		row(tw, t.Name.ID, t.Kind, t.Deployment.ID, At(t.Since), settings(t.Settings))
 	}
 	tw.Flush()
 }
@@ -36,7 +36,7 @@ func settings(of map[string]string) string {
 
 func printTarget(w io.Writer, t deploy.Shown) {
 	fmt.Fprintf(w, "%s is of kind %s: %s\n", t.Name.ID, t.Kind, settings(t.Settings))
-	fmt.Fprintf(w, "  put by %s, %s, in %s\n", t.By, at(t.Since), t.Change.ID)
+	fmt.Fprintf(w, "  put by %s, %s, in %s\n", t.By, At(t.Since), t.Change.ID)
 	if t.Admission != "" {
 		fmt.Fprintf(w, "  the cluster itself can refuse what is not pinned: with --json, admission is a policy for it\n")
 	}
@@ -56,7 +56,7 @@ func printDeployments(w io.Writer, l deploy.List) {
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	row(tw, "MODEL", "STAGE", "READY", "VERSIONS", "SINCE", "BY")
 	for _, v := range l.Deployments {
-		row(tw, v.Name.ID, v.Stage, fmt.Sprintf("%d of %d", v.Ready, len(v.Spots)), versionsAt(v), at(v.At), v.By)
+		row(tw, v.Name.ID, v.Stage, fmt.Sprintf("%d of %d", v.Ready, len(v.Spots)), versionsAt(v), At(v.At), v.By)
 	}
 	tw.Flush()
 }
@@ -77,10 +77,10 @@ func versionsAt(v deploy.View) string {
 func printDeployment(w io.Writer, v deploy.View) {
 	fmt.Fprintf(w, "%s is %s: %d of %s have what is wanted, revision %d\n", v.Name.ID, v.Stage, v.Ready, Count(len(v.Spots), "target"), v.Revision)
 	if v.Change.ID != "" {
-		fmt.Fprintf(w, "  by %s, %s, in %s\n", v.By, at(v.At), v.Change.ID)
+		fmt.Fprintf(w, "  by %s, %s, in %s\n", v.By, At(v.At), v.Change.ID)
 	}
 	if a := v.Alarm; a != nil {
-		fmt.Fprintf(w, "  %s ran %s, which nobody approved, %s, last seen %s: an approved release ends the alarm\n", a.Target.ID, strings.Map(shown, a.Ran), Count(a.Times, "time"), at(a.At))
+		fmt.Fprintf(w, "  %s ran %s, which nobody approved, %s, last seen %s: an approved release ends the alarm\n", a.Target.ID, strings.Map(shown, a.Ran), Count(a.Times, "time"), At(a.At))
 	}
 	for _, n := range slices.Sorted(maps.Keys(v.Withheld)) {
 		fmt.Fprintf(w, "  version %d is %s, and was not taken back yet\n", n, strings.Map(shown, v.Withheld[n]))
@@ -91,7 +91,7 @@ func printDeployment(w io.Writer, v deploy.View) {
 		printParts(w, v.Spots[i].Target, v.Gateways)
 	}
 	for _, t := range v.Barred {
-		fmt.Fprintf(w, "version %d was taken back, %s: %s\n", t.Version, at(t.At), strings.Map(shown, t.Why))
+		fmt.Fprintf(w, "version %d was taken back, %s: %s\n", t.Version, At(t.At), strings.Map(shown, t.Why))
 	}
 }
 
@@ -114,7 +114,7 @@ func printParts(w io.Writer, target pavise.Name, all []deploy.Part) {
 		if len(how) == 0 && !p.Has {
 			how = append(how, "not yet what is wanted")
 		}
-		fmt.Fprintf(w, "  gateway  %s  %s, said %s", p.Gateway, strings.Map(shown, p.Words), at(p.Heard))
+		fmt.Fprintf(w, "  gateway  %s  %s, said %s", p.Gateway, strings.Map(shown, p.Words), At(p.Heard))
 		if len(how) > 0 {
 			fmt.Fprintf(w, " (%s)", strings.Join(how, "; "))
 		}
@@ -138,13 +138,13 @@ func printSpot(w io.Writer, s *deploy.Spot) {
 	case seen == nil:
 		fmt.Fprintln(w, "  seen     nobody has looked yet")
 	case seen.Unproven != "":
-		fmt.Fprintf(w, "  seen     %s  %s (unverified: %s)\n", at(seen.At), strings.Map(shown, seen.Main), strings.Map(shown, seen.Unproven))
+		fmt.Fprintf(w, "  seen     %s  %s (unverified: %s)\n", At(seen.At), strings.Map(shown, seen.Main), strings.Map(shown, seen.Unproven))
 	default:
-		fmt.Fprintf(w, "  seen     %s  %s\n", at(seen.At), strings.Map(shown, seen.Main))
+		fmt.Fprintf(w, "  seen     %s  %s\n", At(seen.At), strings.Map(shown, seen.Main))
 	}
 	switch {
 	case s.Problem != "":
-		fmt.Fprintf(w, "  problem  since %s, %s: %s\n", at(s.Since), "tried "+Count(s.Tries, "time"), strings.Map(shown, s.Problem))
+		fmt.Fprintf(w, "  problem  since %s, %s: %s\n", At(s.Since), "tried "+Count(s.Tries, "time"), strings.Map(shown, s.Problem))
 	case s.Applied != s.Revision:
 		fmt.Fprintln(w, "  it is being brought there")
 	}

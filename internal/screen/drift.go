@@ -16,7 +16,7 @@ func printDrifts(w io.Writer, l monitor.List) {
 		tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 		row(tw, "MODEL", "STAGE", "CAUSE", "SINCE", "FEATURES", "WHY")
 		for _, v := range l.Models {
-			row(tw, v.Model.ID, v.Verdict.Stage, v.Verdict.Cause, at(v.Verdict.Since), v.Features, v.Verdict.Words)
+			row(tw, v.Model.ID, v.Verdict.Stage, v.Verdict.Cause, At(v.Verdict.Since), v.Features, v.Verdict.Words)
 		}
 		tw.Flush()
 	}
@@ -39,7 +39,7 @@ func printDriftView(w io.Writer, v monitor.View) {
 	}
 	fmt.Fprintf(w, "  answers   %s", clip(v.Version))
 	if v.Former != "" {
-		fmt.Fprintf(w, ", since %s; before: %s", at(v.Switched), clip(v.Former))
+		fmt.Fprintf(w, ", since %s; before: %s", At(v.Switched), clip(v.Former))
 	}
 	fmt.Fprintln(w)
 	if v.Baseline != "" {
@@ -80,43 +80,50 @@ func printDrift(w io.Writer, s monitor.Shown) {
 		if p.Inherited {
 			own = ", as the one before"
 		}
-		fmt.Fprintf(w, "  version   %s is held to %s%s, since %s\n", clip(p.Version), p.Baseline, own, at(p.At))
+		fmt.Fprintf(w, "  version   %s is held to %s%s, since %s\n", clip(p.Version), p.Baseline, own, At(p.At))
 	}
 	rest := 0
 	for _, f := range s.Features {
-		if !f.Moved {
+		if !f.Moved && !f.Suspected {
 			if rest++; rest > driftsShown {
 				continue
 			}
 		}
-		state := "as it was"
-		switch {
-		case f.Kind == "":
-			state = "held to nothing"
-		case f.Moved:
-			state = "moved"
-		}
-		fmt.Fprintf(w, "\n  %-9s  %s (%s)\n", state, clip(f.Name), f.Side)
-		most := 0.0
-		for i := range f.Was {
-			most = max(most, f.Was[i], f.Is[i])
-		}
-		if most > 0 {
-			fmt.Fprintf(w, "             was │%s│\n             is  │%s│\n", figure.Spark(f.Was, most), figure.Spark(f.Is, most))
-		}
-		for _, m := range f.Windows {
-			to := ""
-			if m.First {
-				to = ", to the first baseline"
-			}
-			fmt.Fprintf(w, "             %-4s effect %.2f of what matters, p %.2g, q %.2g, %d of 5 windows%s\n", m.Length, m.Effect, m.P, m.Q, m.Agree, to)
-		}
+		printFeature(w, f)
 	}
 	if more := rest - driftsShown; more > 0 {
 		fmt.Fprintf(w, "\n  and %d more that did not move\n", more)
 	}
 	if n := len(s.Past); n > 0 {
 		last := s.Past[n-1]
-		fmt.Fprintf(w, "\nthe last window of %s ended %s: %s\n", s.Window, at(last.At), Count(last.Rows, "row"))
+		fmt.Fprintf(w, "\nthe last window of %s ended %s: %s\n", s.Window, At(last.At), Count(last.Rows, "row"))
+	}
+}
+
+// printFeature prints how a feature stands, both distributions, and what windows found of it.
+func printFeature(w io.Writer, f monitor.FeatureView) {
+	state := "as it was"
+	switch {
+	case f.Kind == "":
+		state = "held to nothing"
+	case f.Moved:
+		state = "moved"
+	case f.Suspected:
+		state = "suspected"
+	}
+	fmt.Fprintf(w, "\n  %-9s  %s (%s)\n", state, clip(f.Name), f.Side)
+	most := 0.0
+	for i := range f.Was {
+		most = max(most, f.Was[i], f.Is[i])
+	}
+	if most > 0 {
+		fmt.Fprintf(w, "             was │%s│\n             is  │%s│\n", figure.Spark(f.Was, most), figure.Spark(f.Is, most))
+	}
+	for _, m := range f.Windows {
+		to := ""
+		if m.First {
+			to = ", to the first baseline"
+		}
+		fmt.Fprintf(w, "             %-4s effect %.2f of what matters, p %.2g, q %.2g, %d of 5 windows%s\n", m.Length, m.Effect, m.P, m.Q, m.Agree, to)
 	}
 }

@@ -119,7 +119,7 @@ func printFollowers(w io.Writer, l evidence.FollowerList) {
 		if len(wants) == 0 {
 			wants = []string{"everything"}
 		}
-		row(tw, f.Name, f.Next, f.Behind, f.Lag.Round(time.Millisecond), f.Moved.Local().Format(time.DateTime), strings.Join(wants, " "))
+		row(tw, f.Name, f.Next, f.Behind, f.Lag.Round(time.Millisecond), Second(f.Moved), strings.Join(wants, " "))
 	}
 	tw.Flush()
 }
@@ -136,7 +136,7 @@ func printWitnessed(w io.Writer, l evidence.WitnessList) {
 				state = "TWO HISTORIES"
 			}
 			if !log.At.IsZero() {
-				at = log.At.Local().Format(time.DateTime)
+				at = Second(log.At)
 			}
 			row(tw, log.Origin, log.Size, at, state)
 		}
@@ -192,7 +192,7 @@ func printArchive(w io.Writer, l evidence.ArchiveList) {
 		if !s.Here {
 			here = "pruned here"
 		}
-		row(tw, fmt.Sprintf("%d to %d", s.First, s.First+s.Count-1), s.Bytes, s.At.Local().Format(time.DateTime), here)
+		row(tw, fmt.Sprintf("%d to %d", s.First, s.First+s.Count-1), s.Bytes, Second(s.At), here)
 	}
 	tw.Flush()
 }
@@ -231,7 +231,7 @@ func printPruned(w io.Writer, p evidence.Pruned) {
 		fmt.Fprintf(w, "1 segment was taken away here: records before %d are in the archive alone\n", p.Below)
 		return
 	}
-	fmt.Fprintf(w, "%d segments were taken away here: records before %d are in the archive alone\n", len(p.Segments), p.Below)
+	fmt.Fprintf(w, "%s taken away here: records before %d are in the archive alone\n", Count(len(p.Segments), "segment"), p.Below)
 }
 
 // printChange says where a change stands, and what leads on.
@@ -245,14 +245,14 @@ func printChange(w io.Writer, c api.ChangeView) {
 		fmt.Fprintf(w, "  %s\n", c.Outcome)
 	}
 	if c.State.Waits() {
-		fmt.Fprintf(w, "  %d of %s, until %s; the proposer does not count\n", c.Have, Count(c.Need, "approval"), c.Until.Local().Format("Mon 2 Jan 15:04"))
+		fmt.Fprintf(w, "  %d of %s, until %s; the proposer does not count\n", c.Have, Count(c.Need, "approval"), At(c.Until))
 		fmt.Fprintf(w, "  another person approves it with: %s change approve %s %.8s\n", installation.Program(), c.Name.ID, c.Digest)
 	}
 }
 
 func printWholeChange(w io.Writer, c api.ChangeView) {
 	printChange(w, c)
-	fmt.Fprintf(w, "\n  proposed  %s by %s\n", c.Proposed.Local().Format(time.DateTime), c.Proposer.Name())
+	fmt.Fprintf(w, "\n  proposed  %s by %s\n", Second(c.Proposed), c.Proposer.Name())
 	if c.Reason != "" {
 		fmt.Fprintf(w, "  because   %s\n", c.Reason)
 	}
@@ -262,7 +262,7 @@ func printWholeChange(w io.Writer, c api.ChangeView) {
 		if v.Yes {
 			word = "yes"
 		}
-		fmt.Fprintf(w, "  vote      %s: %s, %s %s\n", v.By, word, v.At.Local().Format(time.DateTime), v.Reason)
+		fmt.Fprintf(w, "  vote      %s: %s, %s %s\n", v.By, word, Second(v.At), v.Reason)
 		if o := v.Origin; o != nil {
 			fmt.Fprintf(w, "            on %s in %s, by the account %s\n", clip(o.Ticket), o.Tool, clip(o.Account))
 		}
@@ -307,7 +307,7 @@ func printChanges(w io.Writer, l verbs.ChangeList) {
 	for _, c := range l.Changes {
 		until := ""
 		if c.State == change.Open || c.State == change.Ran {
-			until = c.Until.Local().Format("2 Jan 15:04")
+			until = At(c.Until)
 		}
 		row(tw, c.Name.ID, c.State, fmt.Sprintf("%d/%d", c.Have, c.Need), clip(c.Plan.Summary), c.Proposer.ID, until, c.Digest[:min(8, len(c.Digest))])
 	}

@@ -23,7 +23,7 @@ func printFindings(w io.Writer, l siem.List) {
 		if f.Count > 1 {
 			what = fmt.Sprintf("%s (%d times)", what, f.Count)
 		}
-		row(tw, f.Record, f.At.Local().Format("2006-01-02 15:04:05"), f.Severity, clip(who), what, clip(f.Summary))
+		row(tw, f.Record, Second(f.At), f.Severity, clip(who), what, clip(f.Summary))
 	}
 	tw.Flush()
 	if len(l.Findings) == 0 {
@@ -60,7 +60,7 @@ func printReceivers(w io.Writer, l verbs.ReceiverList) {
 		}
 		state := e.State
 		if !e.Since.IsZero() {
-			state += " since " + e.Since.Local().Format("2006-01-02 15:04")
+			state += " since " + At(e.Since)
 		}
 		row(tw, e.Name, e.Host, signed, state, e.Next, clip(e.Problem))
 	}

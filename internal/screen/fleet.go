@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 	"text/tabwriter"
-	"time"
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/installation"
@@ -28,11 +27,11 @@ func printHolders(w io.Writer, l verbs.HolderList) {
 func certificateOf(h issuer.Holder) string {
 	switch {
 	case !h.Revoked.IsZero():
-		return "revoked " + h.Revoked.Local().Format(time.DateTime)
+		return "revoked " + Second(h.Revoked)
 	case !h.Invited.IsZero():
-		return "invited until " + h.Invited.Local().Format(time.DateTime)
+		return "invited until " + Second(h.Invited)
 	}
-	return "until " + h.Expires.Local().Format(time.DateTime)
+	return "until " + Second(h.Expires)
 }
 
 // standsOf says how a machine stands, as it said last.
@@ -48,7 +47,7 @@ func standsOf(h issuer.Holder, nodes []verbs.NodeState) string {
 	}
 	switch {
 	case n.Away:
-		words = append(words, "AWAY since "+n.Seen.Local().Format(time.DateTime))
+		words = append(words, "AWAY since "+Second(n.Seen))
 	case n.Stale:
 		words = append(words, "STALE: it refuses everything")
 	case n.Trouble != "":
@@ -63,7 +62,7 @@ func printRoots(w io.Writer, l verbs.RootList) {
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	row(tw, "ROOT", "STATE", "UNTIL")
 	for _, r := range l.Roots {
-		row(tw, r.Fingerprint, r.State, r.Expires.Local().Format(time.DateOnly))
+		row(tw, r.Fingerprint, r.State, At(r.Expires))
 	}
 	tw.Flush()
 }
@@ -84,5 +83,5 @@ func joinHint(w io.Writer, inv issuer.Invitation) {
 	if inv.Name.Kind == pavise.Workload {
 		how = installation.Program() + " join"
 	}
-	fmt.Fprintf(w, "it lets %s join, once, until %s: %s, there\n", inv.Name.ID, inv.Expires.Local().Format("15:04"), how)
+	fmt.Fprintf(w, "it lets %s join, once, until %s: %s, there\n", inv.Name.ID, At(inv.Expires), how)
 }

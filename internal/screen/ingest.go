@@ -21,7 +21,7 @@ func printSources(w io.Writer, l verbs.SourceList) {
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	row(tw, "SOURCE", "FORM", "CONTRACT", "SIGNED", "ADMITTED", "HELD", "LAST")
 	for _, s := range l.Sources {
-		row(tw, s.Source.ID, s.Form, cmp.Or(s.Promise, "none"), cmp.Or(s.Signed, "no"), s.Admitted, s.Held, at(s.Last))
+		row(tw, s.Source.ID, s.Form, cmp.Or(s.Promise, "none"), cmp.Or(s.Signed, "no"), s.Admitted, s.Held, At(s.Last))
 	}
 	tw.Flush()
 }
@@ -33,11 +33,11 @@ func printSource(w io.Writer, s gate.Source) {
 	}
 	fmt.Fprintf(w, ": %s admitted, %d in quarantine", batches(s.Admitted), s.Held)
 	if !s.Last.IsZero() {
-		fmt.Fprintf(w, ", the last came %s", at(s.Last))
+		fmt.Fprintf(w, ", the last came %s", At(s.Last))
 	}
 	fmt.Fprintln(w)
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	row(tw, "terms", fmt.Sprintf("of %s, by %s, sha256 %.12s…", at(s.Made), s.By, s.Digest))
+	row(tw, "terms", fmt.Sprintf("of %s, by %s, sha256 %.12s…", At(s.Made), s.By, s.Digest))
 	row(tw, "signatures", cmp.Or(s.Signed, "none"))
 	row(tw, "writers", cmp.Or(strings.Join(s.Writer, ", "), "anybody who may push"))
 	if len(s.Writers) > 0 {
@@ -98,7 +98,7 @@ func writeHeld(w io.Writer, req *verbs.HeldRequest, l gate.HeldList) error {
 
 // printBatch shows a batch with all that it is held for.
 func printBatch(w io.Writer, h gate.HeldBatch) {
-	fmt.Fprintf(w, "%s  %s of %s, %d bytes of %s, by %s, came %s, is gone %s\n", h.SHA256[:min(16, len(h.SHA256))], Count(h.Rows, "row"), h.Source.ID, h.Bytes, h.Form, h.Who, at(h.Came), at(h.Until))
+	fmt.Fprintf(w, "%s  %s of %s, %d bytes of %s, by %s, came %s, is gone %s\n", h.SHA256[:min(16, len(h.SHA256))], Count(h.Rows, "row"), h.Source.ID, h.Bytes, h.Form, h.Who, At(h.Came), At(h.Until))
 	for _, reason := range h.Reasons {
 		fmt.Fprintf(w, "  %s\n", strings.Map(shown, reason))
 	}

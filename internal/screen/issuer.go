@@ -6,7 +6,6 @@ import (
 	"io"
 	"strings"
 	"text/tabwriter"
-	"time"
 
 	"github.com/pavise/pavise/internal/issuer"
 	"github.com/pavise/pavise/internal/verbs"
@@ -26,7 +25,7 @@ func printWhoami(w io.Writer, who verbs.Whoami) {
 	line("issuer", who.Issuer)
 	line("environment", who.Environment)
 	line("known by", who.Proof)
-	line("until", who.Expires.Local().Format(time.DateTime))
+	line("until", Second(who.Expires))
 }
 
 // whoseRevoked says what a revocation is of.
@@ -35,7 +34,7 @@ func whoseRevoked(r issuer.Revocation) string {
 }
 
 func printRevoked(w io.Writer, r issuer.Revocation) {
-	fmt.Fprintf(w, "what was given to %s before %s is refused from now on\n", whoseRevoked(r), r.Before.Local().Format(time.DateTime))
+	fmt.Fprintf(w, "what was given to %s before %s is refused from now on\n", whoseRevoked(r), Second(r.Before))
 }
 
 func printRevocations(w io.Writer, list verbs.RevocationList) {
@@ -46,7 +45,7 @@ func printRevocations(w io.Writer, list verbs.RevocationList) {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "REFUSED\tGIVEN OUT BEFORE\tBY\tREASON")
 	for _, r := range list.Revocations {
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", whoseRevoked(r), r.Before.Local().Format(time.DateTime), r.Who, r.Reason)
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", whoseRevoked(r), Second(r.Before), r.Who, r.Reason)
 	}
 	table.Flush()
 }

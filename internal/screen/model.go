@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 	"text/tabwriter"
-	"time"
 
 	"github.com/pavise/pavise/internal/registry"
 	"github.com/pavise/pavise/internal/verbs"
@@ -29,7 +28,7 @@ func printModels(w io.Writer, l registry.List) {
 			row(tw, m.Name.ID, m.Risk, "", "", "", "", "")
 		}
 		for _, v := range m.Versions {
-			row(tw, m.Name.ID, v.Risk, v.Ref.Version, stateOf(v), at(v.Since), short(v.Digest), strings.Join(v.Aliases, ", "))
+			row(tw, m.Name.ID, v.Risk, v.Ref.Version, stateOf(v), At(v.Since), short(v.Digest), strings.Join(v.Aliases, ", "))
 		}
 	}
 	tw.Flush()
@@ -65,7 +64,7 @@ func Version(w io.Writer, v *registry.Version) {
 		fmt.Fprintf(w, "  its files are %s: %s\n", v.Intake, strings.Map(shown, v.Problem))
 	}
 	if !v.Due.IsZero() {
-		fmt.Fprintf(w, "  somebody is told when nothing came of it by %s\n", at(v.Due))
+		fmt.Fprintf(w, "  somebody is told when nothing came of it by %s\n", At(v.Due))
 	}
 }
 
@@ -78,7 +77,7 @@ func printShownModel(w io.Writer, req *verbs.ModelShow, s registry.Shown) {
 		printWholeVersion(w, s.Versions[0])
 		return
 	}
-	fmt.Fprintf(w, "%s, of %s risk, since %s by %s\n", s.Name, s.Risk, at(s.Created), s.By)
+	fmt.Fprintf(w, "%s, of %s risk, since %s by %s\n", s.Name, s.Risk, At(s.Created), s.By)
 	if s.Description != "" {
 		fmt.Fprintf(w, "  %s\n", strings.Map(shown, s.Description))
 	}
@@ -90,7 +89,7 @@ func printShownModel(w io.Writer, req *verbs.ModelShow, s registry.Shown) {
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	row(tw, "VERSION", "STATE", "SINCE", "DIGEST", "FILES", "BY", "ALIASES")
 	for _, v := range s.Versions {
-		row(tw, v.Ref.Version, stateOf(v), at(v.Since), short(v.Digest), v.Count, v.Creator, strings.Join(v.Aliases, ", "))
+		row(tw, v.Ref.Version, stateOf(v), At(v.Since), short(v.Digest), v.Count, v.Creator, strings.Join(v.Aliases, ", "))
 	}
 	tw.Flush()
 	if s.Older > 0 {
@@ -113,7 +112,7 @@ func printWholeVersion(w io.Writer, v *registry.Version) {
 	say := func(what, format string, args ...any) {
 		fmt.Fprintf(w, "  %-10s  %s\n", what, strings.Map(shown, fmt.Sprintf(format, args...)))
 	}
-	say("added", "%s by %s", at(v.Created), v.Creator)
+	say("added", "%s by %s", At(v.Created), v.Creator)
 	if v.Proposer.ID != "" {
 		say("proposed", "by %s", v.Proposer)
 	}
@@ -132,12 +131,31 @@ func printWholeVersion(w io.Writer, v *registry.Version) {
 	if len(v.Aliases) > 0 {
 		say("aliases", "%s", strings.Join(v.Aliases, ", "))
 	}
+	printVouchers(say, v)
+	printMaking(say, v)
+	printEvidence(say, "evaluated", v.Evaluations)
+	printEvidence(say, "attacked", v.Attacks)
+	printTags(w, v.Tags)
+	for i, f := range v.Files {
+		if i == maxShownFiles {
+			say("file", "and %d more", len(v.Files)-i)
+			break
+		}
+		say("file", "%s, %d bytes, %s", f.Path, f.Size, f.Digest)
+	}
+}
+
+// A sayer prints a line of what there is to say of a version, under a word.
+type sayer func(what, format string, args ...any)
+
+// printVouchers prints who looked at the files of a version, and who signed them.
+func printVouchers(say sayer, v *registry.Version) {
 	if s := v.Scan; s != nil {
 		by := "this server"
 		if s.By.ID != "" {
 			by = s.By.String()
 		}
-		say("looked at", "%s, %s by %s", s.Verdict, at(s.At), by)
+		say("looked at", "%s, %s by %s", s.Verdict, At(s.At), by)
 		for _, f := range s.Findings {
 			say("", "%s", f)
 		}
@@ -155,6 +173,10 @@ func printWholeVersion(w io.Writer, v *registry.Version) {
 	if h := v.House; h != nil {
 		say("vouched", "by this server, with the key %.12s: %s", h.Key, h.Says)
 	}
+}
+
+// printMaking prints what a version was made of.
+func printMaking(say sayer, v *registry.Version) {
 	for _, d := range v.Datasets {
 		known := "as the catalog has it"
 		if !d.Known {
@@ -165,21 +187,11 @@ func printWholeVersion(w io.Writer, v *registry.Version) {
 	if v.Run != "" {
 		say("run", "%s", v.Run)
 	}
-	printEvidence(say, "evaluated", v.Evaluations)
-	printEvidence(say, "attacked", v.Attacks)
-	printTags(w, v.Tags)
-	for i, f := range v.Files {
-		if i == maxShownFiles {
-			say("file", "and %d more", len(v.Files)-i)
-			break
-		}
-		say("file", "%s, %d bytes, %s", f.Path, f.Size, f.Digest)
-	}
 }
 
-func printEvidence(say func(what, format string, args ...any), what string, all []registry.Evidence) {
+func printEvidence(say sayer, what string, all []registry.Evidence) {
 	for _, e := range all {
-		text := fmt.Sprintf("%s, %s by %s, record %d: %s", e.Result, at(e.At), e.By, e.Record, e.Summary)
+		text := fmt.Sprintf("%s, %s by %s, record %d: %s", e.Result, At(e.At), e.By, e.Record, e.Summary)
 		for _, name := range slices.Sorted(maps.Keys(e.Metrics)) {
 			text += fmt.Sprintf(", %s %g", name, e.Metrics[name])
 		}
@@ -191,7 +203,7 @@ func printEvidence(say func(what, format string, args ...any), what string, all 
 }
 
 func printHistory(w io.Writer, h registry.History) {
-	fmt.Fprintf(w, "%s at %s:", h.Model, h.At.Local().Format(time.DateTime))
+	fmt.Fprintf(w, "%s at %s:", h.Model, Second(h.At))
 	if len(h.Serving) == 0 {
 		fmt.Fprint(w, " nothing served")
 	}
@@ -227,7 +239,7 @@ func printHistory(w io.Writer, h registry.History) {
 		if s.Record > 0 {
 			record = fmt.Sprint(s.Record)
 		}
-		row(tw, s.At.Local().Format(time.DateTime), version, what, by, record, s.Why)
+		row(tw, Second(s.At), version, what, by, record, s.Why)
 	}
 	tw.Flush()
 }

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 	"text/tabwriter"
-	"time"
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/guard"
@@ -202,7 +201,7 @@ func printGrants(w io.Writer, l verbs.GrantList) {
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	row(tw, "WHO", "ROLE", "UNTIL", "PROPOSED BY", "CHANGE", "BECAUSE")
 	for _, g := range l.Grants {
-		row(tw, g.Holder, g.Role, g.Until.Local().Format("2 Jan 15:04"), g.By, g.Change.ID, clip(g.Reason))
+		row(tw, g.Holder, g.Role, At(g.Until), g.By, g.Change.ID, clip(g.Reason))
 	}
 	tw.Flush()
 }
@@ -217,9 +216,9 @@ func printCallers(w io.Writer, l verbs.CallerList) {
 		}
 		until := ""
 		if !c.Expires.IsZero() {
-			until = c.Expires.Local().Format("15:04")
+			until = At(c.Expires)
 		}
-		row(tw, c.Name, clip(roles), clip(c.Proof), until, c.Last.Local().Format(time.TimeOnly), c.Allowed, c.Refused, c.By)
+		row(tw, c.Name, clip(roles), clip(c.Proof), until, Second(c.Last), c.Allowed, c.Refused, c.By)
 	}
 	tw.Flush()
 }

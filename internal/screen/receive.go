@@ -26,9 +26,9 @@ func printStandings(w io.Writer, l verbs.StandingList) {
 	for _, s := range l.Receivers {
 		state := s.State
 		if !s.Since.IsZero() {
-			state += " since " + at(s.Since)
+			state += " since " + At(s.Since)
 		}
-		row(tw, s.Source, s.From, state, s.Admitted, s.Held, s.Refused, at(s.Came), s.Where, clip(s.Problem))
+		row(tw, s.Source, s.From, state, s.Admitted, s.Held, s.Refused, At(s.Came), s.Where, clip(s.Problem))
 	}
 	tw.Flush()
 }

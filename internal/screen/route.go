@@ -6,9 +6,9 @@ import (
 	"io"
 	"strings"
 	"text/tabwriter"
-	"time"
 
 	"github.com/pavise/pavise/internal/api"
+	"github.com/pavise/pavise/internal/figure"
 	"github.com/pavise/pavise/internal/firewall"
 	"github.com/pavise/pavise/internal/route"
 	"github.com/pavise/pavise/internal/tensor"
@@ -80,6 +80,9 @@ func widest(text string) (most int) {
 func printRoute(w io.Writer, p route.Placed) {
 	r := p.Route
 	fmt.Fprintf(w, "%s: %s, answers %s, %s, budget %s, %s", r.Model, behindAll(route.Standing{Route: r}), r.Shape, limit(r.Terms.Rate), budget(r), bounds(r))
+	if r.Calibration != "" {
+		fmt.Fprintf(w, ", callers held to the calibration %.19s, in amber %s", r.Calibration, r.Amber)
+	}
 	if m := mode(r); m != enforced {
 		fmt.Fprintf(w, ", %s", m)
 	}
@@ -120,24 +123,12 @@ func limit(r firewall.Rate) string {
 	if r.Count == 0 {
 		return "none"
 	}
-	text := fmt.Sprintf("%d/%s", r.Count, span(r.Per))
+	text := fmt.Sprintf("%d/%s", r.Count, figure.Span(r.Per))
 	if r.Bits {
-		text = fmt.Sprintf("%d bits/%s", r.Count, span(r.Per))
+		text = fmt.Sprintf("%d bits/%s", r.Count, figure.Span(r.Per))
 	}
 	if r.Burst != r.Count {
 		text += fmt.Sprintf(" burst %d", r.Burst)
-	}
-	return text
-}
-
-// span is a duration without the units that are zero: 1h, not 1h0m0s.
-func span(d time.Duration) string {
-	text := d.String()
-	if short, ok := strings.CutSuffix(text, "m0s"); ok {
-		text = short + "m"
-	}
-	if short, ok := strings.CutSuffix(text, "h0m"); ok {
-		text = short + "h"
 	}
 	return text
 }

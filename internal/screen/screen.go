@@ -9,11 +9,13 @@ import (
 	"slices"
 	"strings"
 	"text/tabwriter"
+	"time"
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/api"
 	"github.com/pavise/pavise/internal/catalog"
 	"github.com/pavise/pavise/internal/evidence"
+	"github.com/pavise/pavise/internal/figure"
 	"github.com/pavise/pavise/internal/issuer"
 	"github.com/pavise/pavise/internal/record"
 	"github.com/pavise/pavise/internal/route"
@@ -173,7 +175,7 @@ var printers = map[string]printer{
 // takes from stdout.
 var asides = map[string]printer{
 	"issuer.mint": answered(func(w io.Writer, t issuer.Token) {
-		fmt.Fprintf(w, "the token is good until %s\n", t.Expires.Local().Format("15:04:05"))
+		fmt.Fprintf(w, "the token is good until %s\n", Second(t.Expires))
 	}),
 	"node.invite": answered(joinHint),
 }
@@ -284,7 +286,7 @@ func printEvents(w io.Writer, events []evidence.Event) {
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	row(tw, "RECORD", "TIME", "WHO", "WHAT", "ON", "OUTCOME", "REASON")
 	for _, e := range events {
-		row(tw, e.Index, e.Record.At.Local().Format("15:04:05.000"),
+		row(tw, e.Index, milli(e.Record.At),
 			who(e.Record), e.Record.Kind, e.Record.On, Outcome(e.Record), Reason(e.Record))
 	}
 	tw.Flush()
@@ -369,12 +371,7 @@ func Reason(r record.Record) string {
 }
 
 // Count says how many there are of something whose plural takes an s.
-func Count[N int | uint64](n N, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
-}
+func Count[N int | uint64](n N, what string) string { return figure.Count(n, what) }
 
 // row writes one row of a table. A cell that holds an end of line or a tab,
 // which the terminal would let through, would make rows and cells of its own.
@@ -407,3 +404,20 @@ func standing(r route.Standing) string {
 }
 
 func printToken(w io.Writer, t issuer.Token) { fmt.Fprintln(w, t.Value) }
+
+// At is an instant to the minute, in the zone of this machine, which it names: records, errors
+// and the console have UTC, and who compares them must not guess. "" is no instant.
+func At(t time.Time) string { return local(t, "2006-01-02 15:04 MST") }
+
+// Second is At, to the second.
+func Second(t time.Time) string { return local(t, "2006-01-02 15:04:05 MST") }
+
+// milli is At, to the millisecond.
+func milli(t time.Time) string { return local(t, "2006-01-02 15:04:05.000 MST") }
+
+func local(t time.Time, layout string) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.Local().Format(layout)
+}

@@ -215,7 +215,7 @@ func TestPrintGateways(t *testing.T) {
 	})
 	gws, fn, _ := strings.Cut(out.String(), "\nfn\n")
 	for _, want := range []string{
-		"gw-1  version 1, said 2026-03-01 12:00\n", "gw-2  version ", "(not heard of since: it may go on by this until its grace is over)\n",
+		"gw-1  version 1, said 2026-03-01 12:00 UTC\n", "gw-2  version ", "(not heard of since: it may go on by this until its grace is over)\n",
 		"(in quarantine: nobody may ask it there; it refuses everything: what it was told is too old)\n", "(not yet what is wanted)",
 	} {
 		if !strings.Contains(gws, want) {
@@ -232,13 +232,13 @@ func TestPrintGateways(t *testing.T) {
 func TestDriftCountsFeatures(t *testing.T) {
 	text, err := json.Marshal(monitor.Shown{
 		View: monitor.View{Features: 2, Baseline: "sha256:1234"},
-		Held: 2, Features: []monitor.FeatureView{{Name: "a", Kind: drift.Number}},
+		Held: 2, Features: []monitor.FeatureView{{Name: "a", Kind: drift.Number}, {Name: "b", Kind: drift.Number, Suspected: true}},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	var out strings.Builder
-	if _, err := Answer(&out, io.Discard, "drift.show", nil, text); err != nil || !strings.Contains(out.String(), "sha256:1234, 2 features\n") {
+	if _, err := Answer(&out, io.Discard, "drift.show", nil, text); err != nil || !strings.Contains(out.String(), "sha256:1234, 2 features\n") || !strings.Contains(out.String(), "as it was  a ()") || !strings.Contains(out.String(), "suspected  b ()") {
 		t.Errorf("%v:\n%s", err, out.String())
 	}
 }
@@ -252,5 +252,18 @@ func TestPrintWithheld(t *testing.T) {
 	})
 	if !strings.Contains(out.String(), "fraud is degraded") || !strings.Contains(out.String(), "version 3 is quarantined, and was not taken back yet") {
 		t.Errorf("%s", out.String())
+	}
+}
+
+// Whoever holds what a terminal says beside a record or the console, which have UTC, is told
+// whose time it is.
+func TestInstantsNameTheirZone(t *testing.T) {
+	defer func(was *time.Location) { time.Local = was }(time.Local)
+	time.Local = time.FixedZone("JST", 9*60*60)
+	when := time.Date(2026, 3, 4, 22, 30, 5, 0, time.UTC)
+	for _, c := range [][2]string{{At(when), "2026-03-05 07:30 JST"}, {Second(when), "2026-03-05 07:30:05 JST"}, {milli(when), "2026-03-05 07:30:05.000 JST"}, {At(time.Time{}), ""}} {
+		if c[0] != c[1] {
+			t.Errorf("%q, and not %q", c[0], c[1])
+		}
 	}
 }

@@ -21,12 +21,12 @@ func screened(s *catalog.Screening, said string) string {
 	what += ", " + s.Root.String()[:12]
 	switch s.State {
 	case catalog.ScreenWaiting:
-		what += " waits for its turn since " + at(s.Asked)
+		what += " waits for its turn since " + At(s.Asked)
 		if s.Stopped > 0 {
 			what += ", to be begun anew"
 		}
 	case catalog.ScreenUnderWay:
-		what += " is under way since " + at(s.Begun)
+		what += " is under way since " + At(s.Begun)
 		if s.Begins > 1 {
 			what += fmt.Sprintf(", begun anew %s", Count(s.Begins-1, "time"))
 		}
@@ -34,9 +34,9 @@ func screened(s *catalog.Screening, said string) string {
 			what += ": " + strings.Map(shown, said)
 		}
 	case catalog.ScreenUnscreened:
-		what += " could not be, " + at(s.Ended) + ": " + strings.Map(shown, s.Problem)
+		what += " could not be, " + At(s.Ended) + ": " + strings.Map(shown, s.Problem)
 	default:
-		what += fmt.Sprintf(" %s: %d of %s to quarantine", at(s.Ended), s.Judged.Quarantine, Count(s.Judged.Rows, "row"))
+		what += fmt.Sprintf(" %s: %d of %s to quarantine", At(s.Ended), s.Judged.Quarantine, Count(s.Judged.Rows, "row"))
 		if n := s.Judged.Apart + s.Judged.Untrusted; n > 0 {
 			what += fmt.Sprintf("; %s not looked at, or not trusted", Count(n, "file"))
 		}
@@ -74,7 +74,7 @@ func printScreening(w io.Writer, r catalog.Reported) {
 		fmt.Fprintf(w, "  - %s\n", b)
 	}
 	if n := len(s.Judged.Dropped); n > 0 {
-		fmt.Fprintf(w, "\n%s of the baseline were NOT looked at\n", Count(n, "column"))
+		fmt.Fprintf(w, "\nof the baseline, %s NOT looked at\n", Count(n, "column"))
 	}
 	if n := s.Judged.Apart; n > 0 {
 		fmt.Fprintf(w, "\n%s NOT looked at: no rows are sealed of them\n", Count(n, "file"))
@@ -113,7 +113,7 @@ func printSuspects(w io.Writer, r catalog.Reported) {
 			fmt.Fprintln(w, "\n  triggers")
 			told = true
 		}
-		fmt.Fprintf(w, "  %6.2f  %d rows called %q: %s\n", p.Strength, p.Rows, p.Class, strings.Map(shown, p.Text))
+		fmt.Fprintf(w, "  %6.2f  %s called %q: %s\n", p.Strength, Count(p.Rows, "row"), p.Class, strings.Map(shown, p.Text))
 	}
 }
 

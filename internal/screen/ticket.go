@@ -39,7 +39,7 @@ func toolState(t ticket.Tool) string {
 	if t.Since.IsZero() {
 		return t.State
 	}
-	return t.State + " since " + t.Since.Local().Format("2006-01-02 15:04")
+	return t.State + " since " + At(t.Since)
 }
 
 func printShownTool(w io.Writer, s ticket.Shown) {
@@ -52,7 +52,7 @@ func printShownTool(w io.Writer, s ticket.Shown) {
 	if len(s.Accounts) > 0 {
 		row(tw, "ACCOUNT", "PERSON", "ROLES", "UNTIL", "CHANGE")
 		for _, m := range s.Accounts {
-			row(tw, m.Account, m.Person.ID, strings.Join(m.Roles, ", "), at(m.Until), m.Change.ID)
+			row(tw, m.Account, m.Person.ID, strings.Join(m.Roles, ", "), At(m.Until), m.Change.ID)
 		}
 		tw.Flush()
 	}

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"text/tabwriter"
-	"time"
 
 	"github.com/pavise/pavise/internal/tier"
 	"github.com/pavise/pavise/internal/verbs"
@@ -17,7 +16,7 @@ func printTiers(w io.Writer, l verbs.TierViews) {
 		tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 		row(tw, "MODEL", "CALLER", "TIER", "SINCE", "UNTIL", "WHY")
 		for _, v := range l.Tiers {
-			row(tw, v.Model.ID, v.Who, v.Tier, at(v.Since), at(v.Until), v.Words)
+			row(tw, v.Model.ID, v.Who, v.Tier, At(v.Since), At(v.Until), v.Words)
 		}
 		tw.Flush()
 	}
@@ -32,21 +31,13 @@ func printTiers(w io.Writer, l verbs.TierViews) {
 	}
 }
 
-// at is an instant to the minute, or "" for none.
-func at(t time.Time) string {
-	if t.IsZero() {
-		return ""
-	}
-	return t.Local().Format("2006-01-02 15:04")
-}
-
 func printTier(w io.Writer, s verbs.TierShown) {
 	fmt.Fprintf(w, "%s is %s at %s", s.Who, s.Tier, s.Model)
 	if !s.Since.IsZero() && s.Tier != tier.Green {
-		fmt.Fprintf(w, " since %s", at(s.Since))
+		fmt.Fprintf(w, " since %s", At(s.Since))
 	}
 	if !s.Until.IsZero() {
-		fmt.Fprintf(w, ", until %s", at(s.Until))
+		fmt.Fprintf(w, ", until %s", At(s.Until))
 	}
 	fmt.Fprintf(w, ": %s\n", s.Words)
 	if len(s.Records) == 0 {
@@ -55,13 +46,13 @@ func printTier(w io.Writer, s verbs.TierShown) {
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	row(tw, "RECORD", "AT", "KIND", "SAYS")
 	for _, r := range s.Records {
-		row(tw, r.Index, at(r.At), r.Kind, r.Words)
+		row(tw, r.Index, At(r.At), r.Kind, r.Words)
 	}
 	tw.Flush()
 }
 
 func printHeld(w io.Writer, h verbs.TierHeld) {
-	fmt.Fprintf(w, "%s is %s at %s until %s\n", h.Who, h.Tier, h.Model, at(h.Until))
+	fmt.Fprintf(w, "%s is %s at %s until %s\n", h.Who, h.Tier, h.Model, At(h.Until))
 	if !h.Seen {
 		fmt.Fprintln(w, "nobody of that name has asked for anything since the start: is it spelled as pavise caller list has it?")
 	}

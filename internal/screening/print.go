@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
+
+	"github.com/pavise/pavise/internal/figure"
 )
 
 // worstShown is how many rows are printed for people.
@@ -36,7 +38,7 @@ func (s *Screened) Print(w io.Writer) {
 		fmt.Fprintf(w, "  - %s\n", b)
 	}
 	if len(s.Dropped) > 0 {
-		fmt.Fprintf(w, "\n%d columns of the baseline were NOT looked at: %s\n", len(s.Dropped), inWords(s.Dropped))
+		fmt.Fprintf(w, "\ncolumns of the baseline that were NOT looked at: %s\n", inWords(s.Dropped))
 	}
 	fmt.Fprintf(w, "\nto quarantine: %d of %d rows; nothing was deleted. recorded: false (this command leaves no record)\n", len(s.Quarantine), s.Total)
 }
@@ -78,6 +80,6 @@ func (s *Screened) printPatterns(w io.Writer) {
 		if k == 0 {
 			fmt.Fprintln(w, "\n  triggers")
 		}
-		fmt.Fprintf(w, "  %6.2f  %d rows called %q: %s\n", p.Strength, p.Rows, p.Class, p.Text)
+		fmt.Fprintf(w, "  %6.2f  %s called %q: %s\n", p.Strength, figure.Count(p.Rows, "row"), p.Class, p.Text)
 	}
 }

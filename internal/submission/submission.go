@@ -42,6 +42,8 @@ func (*Submission) Help() string {
 and the signature. They count once somebody whom the server believes signed exactly them (model_signers in its
 pavise.yaml, or pavise up --models-signed-by FILE), or once the files themselves are at the server.
 
+For example:
+
   pavise model sign model/ --key training.pem -o model.sig
   pavise model add fraud model/ --signature model.sig --dataset flows=ROOT --run run-42`
 }

@@ -212,6 +212,16 @@ func (c *Calibration) guessed() int {
 // point is how many coordinates the points have by which rows are compared.
 func (c *Calibration) point() int { return min(len(c.Space.Axes), calibrationPoint) + 1 }
 
+// otherwise says where columns stop being those of the calibration: there may be hundreds.
+func (c *Calibration) otherwise(columns []string) string {
+	for i, was := range c.Columns[:min(len(c.Columns), len(columns))] {
+		if columns[i] != was {
+			return fmt.Sprintf("input %d is %.80q, and the calibration was made with %.80q there", i, columns[i], was)
+		}
+	}
+	return fmt.Sprintf("%d inputs have names, and the calibration was made with %d", len(columns), len(c.Columns))
+}
+
 // Takes reports, as an error of kind Invalid, why traffic of these columns, each row with so
 // many scores, cannot be held to the calibration. Columns without names are counted only.
 func (c *Calibration) Takes(columns []string, width, scores int) error {
@@ -219,7 +229,7 @@ func (c *Calibration) Takes(columns []string, width, scores int) error {
 	case width != c.Scale.Width():
 		return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("the rows have %d inputs, and the calibration was made with %d", width, c.Scale.Width()), Hint: "calibrate with traffic of this model"}
 	case len(c.Columns) > 0 && len(columns) > 0 && !slices.Equal(c.Columns, columns):
-		return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("the inputs are %.200q, and the calibration was made with %.200q", columns, c.Columns), Hint: "calibrate with traffic of this model, with its columns in the same order"}
+		return &pavise.Error{Kind: pavise.Invalid, Msg: c.otherwise(columns), Hint: "calibrate with traffic of this model, with its columns in the same order"}
 	case c.Scores != scores:
 		return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("the answers have %d scores, and the calibration was made with %d", scores, c.Scores), Hint: "give the answers as the calibration had them, or calibrate with these"}
 	}

@@ -267,7 +267,7 @@ func TestTakes(t *testing.T) {
 		{c.Columns, 10, 3, ""},
 		{nil, 10, 3, ""},
 		{c.Columns, 9, 3, "the rows have 9 inputs, and the calibration was made with 10"},
-		{strings.Split("abcdefghji", ""), 10, 3, "the inputs are "},
+		{strings.Split("abcdefghji", ""), 10, 3, `input 8 is "j", and the calibration was made with "i" there`},
 		{nil, 10, 2, "the answers have 2 scores, and the calibration was made with 3"},
 		{nil, 10, 0, "the answers have 0 scores, and the calibration was made with 3"},
 	} {

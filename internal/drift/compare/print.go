@@ -168,7 +168,7 @@ func (r *Result) Print(w io.Writer) {
 		fmt.Fprintf(w, "              %s\n", figure.OneLine(f.Words, 300))
 	}
 	if more := stable - shownStable; more > 0 {
-		fmt.Fprintf(w, "\n  and %d columns more that did not move\n", more)
+		fmt.Fprintf(w, "\n  and %s more that did not move\n", figure.Count(more, "column"))
 	}
 	for _, named := range []struct {
 		names []string

@@ -8,6 +8,7 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/drift"
+	"github.com/pavise/pavise/internal/figure"
 )
 
 // Profile makes a baseline of rows in a file. Its fields are what is asked for on a command
@@ -92,7 +93,7 @@ func (p *Profile) baseline(ctx context.Context) (b *drift.Baseline, passed []str
 
 // Print shows it to people.
 func (p *Profiled) Print(w io.Writer) {
-	fmt.Fprintf(w, "%s: %d features of %d rows, %s\n", p.File, len(p.Features), p.Rows, p.Digest)
+	fmt.Fprintf(w, "%s: %s of %s, %s\n", p.File, figure.Count(len(p.Features), "feature"), figure.Count(p.Rows, "row"), p.Digest)
 	for _, name := range p.Passed {
 		fmt.Fprintf(w, "%q is not in it: it holds lists, nothing, or too little\n", name)
 	}
