@@ -69,6 +69,7 @@ type parquetFile struct {
 	name   string
 	failed error // of each, or of the disk
 	check  parquetpage.Check
+	leaves []parquetpage.Column // of the schema, as columns are counted
 
 	schemed func(f *parquet.File) error // gets the file before its rows; nil: nobody asks
 }
@@ -107,6 +108,10 @@ func (p *parquetFile) rows(each func(at int64, values parquet.Row) error) (err e
 			return err
 		}
 	}
+	eachLeaf(f.Root(), func(c *parquet.Column) {
+		leaf := parquetpage.Column{Repetition: c.MaxRepetitionLevel(), Definition: c.MaxDefinitionLevel(), Boolean: c.Type().Kind() == parquet.Boolean}
+		p.leaves = append(p.leaves, leaf)
+	})
 	total := int64(0)
 	for i, group := range f.RowGroups() {
 		columns := f.Metadata().RowGroups[i].Columns
@@ -116,7 +121,7 @@ func (p *parquetFile) rows(each func(at int64, values parquet.Row) error) (err e
 		if err := p.pages(columns, f.Metadata().RowGroups[0].Columns); err != nil {
 			return err
 		}
-		longest, err := p.longest(f, group)
+		longest, err := p.longest(group)
 		if err != nil {
 			return err
 		}
@@ -207,7 +212,7 @@ func (p *parquetFile) schema(children []int64) error {
 func (p *parquetFile) pages(columns, first []format.ColumnChunk) error {
 	open := int64(0)
 	for i := range columns {
-		if i >= len(first) || columns[i].MetaData.Codec != first[i].MetaData.Codec {
+		if i >= len(first) || i >= len(p.leaves) || columns[i].MetaData.Codec != first[i].MetaData.Codec {
 			return p.fault("column %d is packed in two ways, of which one is read", i+1)
 		}
 		most, err := p.column(i, &columns[i].MetaData)
@@ -246,12 +251,13 @@ func (p *parquetFile) column(i int, c *format.ColumnMetaData) (open int64, err e
 			page.Unpacked > maxPageGain*(page.Packed+1<<10) || page.Most > maxPageValues {
 			return 0, p.fault("column %d has a page at byte %d of %d values in %d bytes, which says that it unpacks to %d: that is refused", i+1, at, page.Most, page.Packed, page.Unpacked)
 		}
-		if err := p.check.Page(c.Codec, &page, io.NewSectionReader(p, at+page.Size, page.Packed)); err != nil {
+		more, err := p.check.Page(c.Codec, &page, p.leaves[i], io.NewSectionReader(p, at+page.Size, page.Packed))
+		if err != nil {
 			return 0, p.fault("column %d has a page at byte %d that is refused: %v", i+1, at, err)
 		}
 		begins = begins || at == c.DataPageOffset
 		const perValue = 8 // bytes of indexes, levels and offsets, which need not be packed in any
-		if size := page.Unpacked + perValue*page.Most; page.Kind == int64(format.DictionaryPage) {
+		if size := page.Unpacked + perValue*page.Most + more; page.Kind == int64(format.DictionaryPage) {
 			open += size
 		} else {
 			values, largest = values+page.Values(), max(largest, size)
@@ -264,24 +270,24 @@ func (p *parquetFile) column(i int, c *format.ColumnMetaData) (open int64, err e
 	return open + largest, nil
 }
 
+// eachLeaf goes through the columns of a schema that have values, in the order in which they are
+// counted.
+func eachLeaf(c *parquet.Column, leaf func(*parquet.Column)) {
+	if c.Leaf() {
+		leaf(c)
+	}
+	for _, child := range c.Columns() {
+		eachLeaf(child, leaf)
+	}
+}
+
 // longest returns how many values a row of a group may have at most: in each column the most
 // that any of its rows has. The levels of columns that repeat are read for it, for a page of a
 // few bytes may say millions of times that nothing is there.
-func (p *parquetFile) longest(f *parquet.File, group parquet.RowGroup) (n int64, err error) {
-	repeats := map[int]bool{}
-	var look func(c *parquet.Column)
-	look = func(c *parquet.Column) {
-		if c.Leaf() {
-			repeats[c.Index()] = c.MaxRepetitionLevel() > 0
-		}
-		for _, child := range c.Columns() {
-			look(child)
-		}
-	}
-	look(f.Root())
+func (p *parquetFile) longest(group parquet.RowGroup) (n int64, err error) {
 	for i, chunk := range group.ColumnChunks() {
 		most := int64(1)
-		if repeats[i] {
+		if p.leaves[i].Repetition > 0 {
 			if most, err = longestIn(chunk.Pages()); err != nil {
 				return 0, p.fault("column %d: %v", i+1, err)
 			}

@@ -205,7 +205,10 @@ func TestParquetPagesUnpackToWhatTheySay(t *testing.T) {
 				t.Fatal(err)
 			}
 			for _, less := range []int32{0, 1, 1 << 19} {
-				_, err := readRows(withFirstPage(t, b.Bytes(), func(h *format.PageHeader) { h.UncompressedPageSize -= less }))
+				_, err := readRows(withFirstPage(t, b.Bytes(), func(h *format.PageHeader, body []byte) []byte {
+					h.UncompressedPageSize -= less
+					return body
+				}))
 				told := pavise.KindOf(err) == pavise.Invalid && strings.Contains(err.Error(), "it unpacks to more than it says")
 				if less == 0 && err != nil || less > 0 && !told {
 					t.Errorf("%s, version %d, %d bytes less: %v", name, version, less, err)
@@ -257,8 +260,37 @@ func TestParquetWithoutRows(t *testing.T) {
 	}
 }
 
-// withFirstPage changes the header of the first page of a file of one column and one page.
-func withFirstPage(t testing.TB, good []byte, change func(h *format.PageHeader)) []byte {
+// TestParquetPagesAreWhatTheirHeadersSay has a page of a few bytes make billions of values of them,
+// for which the library makes room before it looks how many there ought to be.
+func TestParquetPagesAreWhatTheirHeadersSay(t *testing.T) {
+	var b bytes.Buffer
+	w := parquet.NewGenericWriter[struct {
+		A int64 `parquet:"a,delta"`
+	}](&b, parquet.DataPageVersion(1))
+	if _, err := w.Write(make([]struct {
+		A int64 `parquet:"a,delta"`
+	}, 300)); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, many := range []uint64{0, 1<<31 - 1} {
+		_, err := readRows(withFirstPage(t, b.Bytes(), func(h *format.PageHeader, body []byte) []byte {
+			if many > 0 {
+				body = append(binary.AppendUvarint([]byte{0x80, 0x80, 4, 4}, many), make([]byte, 64)...)
+				h.UncompressedPageSize, h.CompressedPageSize = int32(len(body)), int32(len(body))
+			}
+			return body
+		}))
+		if told := pavise.KindOf(err) == pavise.Invalid && strings.Contains(err.Error(), "more values than it says"); many == 0 && err != nil || many > 0 && !told {
+			t.Errorf("%d values: %v", many, err)
+		}
+	}
+}
+
+// withFirstPage changes the first page of a file of one column and one page.
+func withFirstPage(t testing.TB, good []byte, change func(h *format.PageHeader, body []byte) []byte) []byte {
 	t.Helper()
 	var h format.PageHeader
 	body := good[len(parquetMagic):]
@@ -269,12 +301,12 @@ func withFirstPage(t testing.TB, good []byte, change func(h *format.PageHeader))
 	if err != nil {
 		t.Fatal(err)
 	}
-	change(&h)
+	page := change(&h, body[size:size+int(h.CompressedPageSize)])
 	header, err := compact.Marshal(new(compact.CompactProtocol), &h)
 	if err != nil {
 		t.Fatal(err)
 	}
-	chunk := append(header, body[size:size+int(h.CompressedPageSize)]...)
+	chunk := append(header, page...)
 	return withMetadata(t, slices.Concat([]byte(parquetMagic), chunk, body), func(m *format.FileMetaData) {
 		c := &m.RowGroups[0].Columns[0].MetaData
 		c.DataPageOffset, c.DictionaryPageOffset, c.TotalCompressedSize = int64(len(parquetMagic)), 0, int64(len(chunk))
