@@ -22,6 +22,9 @@ const (
 	maxBlock   = 1 << 16   // values of a block of deltas
 )
 
+// plainDictionary is the older name, which is still written, of what a dictionary and its indexes are.
+const plainDictionary = format.Encoding(2)
+
 var (
 	errDamaged = errors.New("it is damaged")
 	errValues  = errors.New("it holds more values than it says")
@@ -35,7 +38,7 @@ func (h *Header) content(b []byte, c Column) (more int64, err error) {
 	encoding := h.encoding
 	switch h.Kind {
 	case int64(format.DictionaryPage):
-		if encoding != int64(format.Plain) && encoding != int64(format.PlainDictionary) {
+		if encoding != int64(format.Plain) && encoding != int64(plainDictionary) {
 			return 0, fmt.Errorf("its dictionary is encoded in a way (%d) that there is none", encoding)
 		}
 		return 0, nil
@@ -78,7 +81,7 @@ func (h *Header) content(b []byte, c Column) (more int64, err error) {
 // values looks at the values of a data page.
 func (h *Header) values(b []byte, c Column) (more int64, err error) {
 	switch format.Encoding(h.encoding) {
-	case format.PlainDictionary, format.RLEDictionary:
+	case plainDictionary, format.RLEDictionary:
 		if len(b) == 0 {
 			return 0, nil
 		}

@@ -106,7 +106,7 @@ func TestContent(t *testing.T) {
 		"indexes":                     {v1(format.RLEDictionary), flat, append([]byte{8}, ten...), true},
 		"indexes in a group":          {v1(format.RLEDictionary), flat, append([]byte{1, 5}, 255, 1), true},
 		"a group that is cut off":     {v1(format.RLEDictionary), flat, append([]byte{8, 0xff, 0xff, 0xff, 7}, 1), false},
-		"indexes, long":               {v1(format.PlainDictionary), flat, slices.Concat([]byte{8}, huge, []byte{1}), false},
+		"indexes, long":               {v1(plainDictionary), flat, slices.Concat([]byte{8}, huge, []byte{1}), false},
 		"indexes of no bits, long":    {v1(format.RLEDictionary), flat, append([]byte{0}, huge...), false},
 		"runs of truth":               {v1(format.RLE), truth, long(ten), true},
 		"runs of truth, long":         {v1(format.RLE), truth, long(append(huge, 1)), false},
