@@ -559,6 +559,7 @@ func TestWhatCannotBeSealedIsFound(t *testing.T) {
 	for _, err := range []error{
 		syscall.Mkfifo(filepath.Join(dir, "pipe"), 0o644), syscall.Mkfifo(filepath.Join(dir, "b.jsonl"), 0o644),
 		os.Symlink("/etc/passwd", filepath.Join(dir, "out")), os.WriteFile(filepath.Join(dir, "z\xff"), nil, 0o644),
+		os.Mkdir(filepath.Join(dir, "y\xff"), 0o755), os.WriteFile(filepath.Join(dir, "y\xff", "f"), nil, 0o644),
 	} {
 		if err != nil {
 			t.Skip("the file system does not have it: ", err)
@@ -569,7 +570,7 @@ func TestWhatCannotBeSealedIsFound(t *testing.T) {
 	for _, d := range got.Differences {
 		said = append(said, d.What+" "+d.File)
 	}
-	if got.Clean || !slices.Equal(said, []string{"changed a.jsonl", "changed b.jsonl", "added out", "added pipe", "added z\ufffd"}) || !slices.Equal(got.Differences[0].Changed, []uint64{30}) {
+	if got.Clean || !slices.Equal(said, []string{"changed a.jsonl", "changed b.jsonl", "added out", "added pipe", "added y\ufffd", "added z\ufffd"}) || !slices.Equal(got.Differences[0].Changed, []uint64{30}) {
 		t.Errorf("%q, %+v", said, got)
 	}
 	for _, d := range got.Differences[1:] {

@@ -62,11 +62,13 @@ func (d *disk) each(ctx context.Context, found func(entry) error, refuse func(na
 	})
 }
 
-// unlisted refuses a directory that may not be listed, or a file in one that may not be gone
-// through; any other error ends the walk.
+// unlisted refuses a directory that may not be listed or has a name that no file in it could have in
+// a seal, or a file in one that may not be gone through; any other error ends the walk.
 func unlisted(name string, at fs.DirEntry, err error, refuse func(name string, why error) error) error {
 	err = rowseal.FileFault(name, err)
-	if name == "." || pavise.KindOf(err) != pavise.Denied {
+	if !rowseal.ValidPath(name) {
+		err = unnamed(name)
+	} else if name == "." || pavise.KindOf(err) != pavise.Denied {
 		return err
 	}
 	if err = refuse(name, err); err == nil && at.IsDir() {

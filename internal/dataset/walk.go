@@ -140,6 +140,11 @@ type entry struct {
 // size is how many bytes it has, as far as is known.
 func (e *entry) size() int64 { return e.hint.Size }
 
+// unnamed refuses a name.
+func unnamed(name string) error {
+	return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("%.200q cannot stand in a seal: its name is not UTF-8, has an empty part, . or .., or is longer than %d bytes", name, rowseal.MaxPath), Hint: "rename it"}
+}
+
 // entries lists the files of the dataset by path. What cannot be sealed is refused by name.
 func (p *place) entries(ctx context.Context) ([]entry, error) {
 	var found []entry
@@ -147,7 +152,7 @@ func (p *place) entries(ctx context.Context) ([]entry, error) {
 	err := p.each(ctx, func(e entry) error {
 		switch {
 		case !rowseal.ValidPath(e.path):
-			return p.refuse(e.path, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("%.200q cannot stand in a seal: its name is not UTF-8, has an empty part, . or .., or is longer than %d bytes", e.path, rowseal.MaxPath), Hint: "rename it"})
+			return p.refuse(e.path, unnamed(e.path))
 		case len(found) == rowseal.MaxFiles:
 			return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("there are more than %d files", rowseal.MaxFiles), Hint: "seal parts of it, or pack small files"}
 		}

@@ -43,6 +43,10 @@ type Outcome struct {
 // trustedShare is the share of a trusted baseline that one screen may take for poison.
 const trustedShare = 0.001
 
+// mostTrusted is the share of a trusted baseline that one screen takes for poison where its evidence
+// has a highest value: in a table of which classes overlap, many good rows come near that.
+const mostTrusted = 0.005
+
 // told is the least score that is worth a reason.
 const told = 0.5
 
@@ -85,8 +89,9 @@ func score(evidence, limit float64) float64 {
 }
 
 // limit is the evidence that sends a row to quarantine: 1.1 times what one in a thousand
-// trusted rows reaches, within bounds. Where a screen's evidence has a highest value, a
-// baseline only lowers the limit, or nothing could reach it.
+// trusted rows reaches, within bounds. Where a screen's evidence has a highest value, that is no
+// more than what one trusted row in 200 reaches, or than the limit without a baseline, or nothing
+// could reach it.
 func (v *View) limit(f Finding) float64 {
 	if f.Untold || v.all-v.rows < 100 {
 		return f.Limit
@@ -97,7 +102,7 @@ func (v *View) limit(f Finding) float64 {
 	seen := float64(trusted[len(trusted)-above])
 	most := 2 * f.Limit
 	if f.Bounded {
-		most = f.Limit
+		most = max(f.Limit, float64(trusted[len(trusted)-int(math.Ceil(mostTrusted*float64(len(trusted))))]))
 	}
 	if math.IsNaN(seen) {
 		seen = most

@@ -233,6 +233,9 @@ func holding(f catalog.Holding) lineage.Holding {
 	h := lineage.Holding{Seal: f.Dataset.String(), Of: f.Called, Count: f.Count, Unsure: f.Unsure}
 	if f.Root != (rowseal.Digest{}) {
 		h.Root = f.Root.String()
+		if f.Unsure != "" { // of which version, for a dataset may have many
+			h.Unsure = fmt.Sprintf("of %s, root %.12s: %s", f.Dataset.ID, h.Root, f.Unsure)
+		}
 	}
 	if f.Count > 0 && f.Called == (lineage.Dataset{}) && f.Unsure == "" {
 		h.Unsure = "nobody said what events call " + f.Dataset.ID + ": who read it by that name is not known"

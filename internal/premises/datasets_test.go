@@ -13,6 +13,7 @@ import (
 	"github.com/pavise/pavise/internal/catalog"
 	"github.com/pavise/pavise/internal/installation"
 	"github.com/pavise/pavise/internal/lineage"
+	"github.com/pavise/pavise/internal/rowseal"
 	"github.com/pavise/pavise/internal/store/blob"
 )
 
@@ -171,6 +172,10 @@ func TestHoldingsSayWhatEventsCallThem(t *testing.T) {
 	had.Called = lineage.Dataset{}
 	if h := holding(had); !strings.Contains(h.Unsure, "nobody said what events call flows") {
 		t.Errorf("%+v", h)
+	}
+	had.Root, had.Unsure = rowseal.Digest{0xab, 0xcd}, "its index is gone"
+	if h := holding(had); h.Unsure != "of flows, root abcd00000000: its index is gone" {
+		t.Errorf("of which version it is unsure: %+v", h)
 	}
 }
 

@@ -141,25 +141,30 @@ func (j *Judge) judge(ctx context.Context, at Place, ask catalog.ToScreen) (judg
 		return judged, nil, err
 	}
 	judged, report = result.judged(key)
-	judged.Apart, judged.Untrusted = apart, len(trust.strange)
+	all := len(apart)
+	apart = slices.DeleteFunc(apart, func(f rowseal.File) bool { return trust.whole[f] })
+	judged.Apart, judged.Untrusted = len(apart), len(trust.strange)
 	report.Notes = append(trust.notes(), report.Notes...)
-	if apart > 0 {
-		report.Notes = slices.Insert(report.Notes, 0, fmt.Sprintf("NOT LOOKED AT: %d files that are sealed by their bytes alone", apart))
+	if n := all - len(apart); n > 0 {
+		report.Notes = append(report.Notes, fmt.Sprintf("%d files that are sealed by their bytes alone are those of the baseline", n))
+	}
+	if len(apart) > 0 {
+		report.Notes = slices.Insert(report.Notes, 0, fmt.Sprintf("NOT LOOKED AT: %d files that are sealed by their bytes alone", len(apart)))
 	}
 	return judged, report, nil
 }
 
 // take has the files of a copy that its seal has by row be screened, and returns the key of the
-// digests that are told of its rows, which whoever has all rows can make, and how many other files
-// there are.
-func (s *Screen) take(seal, copied string) (key []byte, apart int, err error) {
+// digests that are told of its rows, which whoever has all rows can make, and what other files there
+// are.
+func (s *Screen) take(seal, copied string) (key []byte, apart []rowseal.File, err error) {
 	m, err := dataset.ReadManifest(seal)
 	if err != nil {
-		return nil, 0, err
+		return nil, nil, err
 	}
 	x, err := rowseal.OpenIndex(seal+rowseal.IndexSuffix, m)
 	if err != nil {
-		return nil, 0, err
+		return nil, nil, err
 	}
 	defer x.Close()
 	sum := sha256.New()
@@ -170,7 +175,7 @@ func (s *Screen) take(seal, copied string) (key []byte, apart int, err error) {
 		case section.Format == rowseal.Link: // to one of the others
 			continue
 		case !section.Format.HasRows():
-			apart++
+			apart = append(apart, section.File)
 			continue
 		case section.Rows == 0:
 			continue
@@ -181,12 +186,12 @@ func (s *Screen) take(seal, copied string) (key []byte, apart int, err error) {
 			f.Path, f.Name = filepath.Join(copied, filepath.FromSlash(section.Path)), rowseal.Shown(section.Path)
 		}
 		if f.heading, err = headingOf(section); err != nil {
-			return nil, 0, err
+			return nil, nil, err
 		}
 		s.Files = append(s.Files, f)
 	}
 	if len(s.Files) == 0 {
-		return nil, 0, invalid("write it as CSV, JSONL or Parquet, or watch it with --format", "none of its files is sealed by row, and rows are what is screened")
+		return nil, nil, invalid("write it as CSV, JSONL or Parquet, or watch it with --format", "none of its files is sealed by row, and rows are what is screened")
 	}
 	return sum.Sum(nil), apart, nil
 }

@@ -42,6 +42,7 @@ type trust struct {
 	at      map[string]heading     // by path
 	all     [][32]byte             // rising: of all headings; nil where every file has one of these
 	strange map[int]bool           // files whose rows are not trusted, though the baseline has rows of theirs
+	whole   map[rowseal.File]bool  // files without rows: nobody judges them, and who accepted these did so as they are
 }
 
 // trusted reads which rows a seal has, from the index beside it, for the files that are screened.
@@ -58,10 +59,11 @@ func (j *Judge) trusted(ctx context.Context, seal string, files []File) (*trust,
 		return nil, err
 	}
 	defer x.Close()
-	t := &trust{files: files, rows: map[heading][][32]byte{}, at: map[string]heading{}, strange: map[int]bool{}}
+	t := &trust{files: files, rows: map[heading][][32]byte{}, at: map[string]heading{}, strange: map[int]bool{}, whole: map[rowseal.File]bool{}}
 	for i := range x.Sections() {
 		section := x.Section(i)
 		if !section.Format.HasRows() {
+			t.whole[section.File] = true
 			continue
 		}
 		if err := section.Check(ctx, runtime.GOMAXPROCS(0)); err != nil {

@@ -100,3 +100,47 @@ func TestJudgeTrustsWholeParquet(t *testing.T) {
 		}
 	}
 }
+
+// TestFilesWithoutRowsAreTrustedAsTheyWere: a file that nobody screens leaves the verdict open, until
+// a version that has it byte for byte, at its place, is the baseline.
+func TestFilesWithoutRowsAreTrustedAsTheyWere(t *testing.T) {
+	lines, _ := flows(400)
+	dir := t.TempDir()
+	put := func(name, text string) {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put("flows.csv", flowsHeader+strings.Join(lines[240:], "\n")+"\n")
+	put("README", "no rows")
+	baseline, ask := sealedAt(t, dir)
+	judge := func() catalog.Judged {
+		t.Helper()
+		judged, _, err := NewJudge(UsualBounds, 1).Judge(t.Context(), Place{dir, dir}, ask)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return judged
+	}
+	if got := judge(); got.Apart != 1 {
+		t.Errorf("without a baseline: %+v", got)
+	}
+	for name, c := range map[string]struct {
+		edit  func()
+		apart int
+	}{
+		"as it was":  {func() {}, 0},
+		"one more":   {func() { put("rows.dat", "tcp,1") }, 1},
+		"one moved":  {func() { put("rows.dat", "no rows") }, 1},
+		"one edited": {func() { put("README", "no rowz"); os.Remove(filepath.Join(dir, "rows.dat")) }, 1},
+	} {
+		put("README", "no rows")
+		os.Remove(filepath.Join(dir, "rows.dat"))
+		c.edit()
+		_, ask = sealedAt(t, dir)
+		ask.Baseline = baseline
+		if got := judge(); got.Apart != c.apart {
+			t.Errorf("%s: %+v", name, got)
+		}
+	}
+}

@@ -12,6 +12,7 @@ import (
 	"github.com/parquet-go/parquet-go/format"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/parquetpage"
 )
 
 // Bounds of Parquet.
@@ -22,7 +23,6 @@ const (
 	maxPage        = 256 << 20 // bytes, unpacked
 	maxPageGain    = 1 << 12   // how many times its size a page may unpack to
 	maxPageValues  = 16 << 20
-	maxPageHeader  = 1 << 20        // bytes
 	maxOpenPages   = 2 << 30        // bytes, unpacked: of each column of a row group a page is open
 	maxRowValues   = maxRecord / 11 // each is spelled in 11 bytes at least
 	maxHeldValues  = 4 << 20        // of the rows that are read at a time
@@ -68,6 +68,8 @@ type parquetFile struct {
 	size   int64
 	name   string
 	failed error // of each, or of the disk
+	check  parquetpage.Check
+	leaves []parquetpage.Column // of the schema, as columns are counted
 
 	schemed func(f *parquet.File) error // gets the file before its rows; nil: nobody asks
 }
@@ -93,6 +95,7 @@ func (p *parquetFile) rows(each func(at int64, values parquet.Row) error) (err e
 			err = p.fault("it is damaged: %.200v", bad)
 		}
 	}()
+	defer p.check.Close()
 	if err := p.footer(); err != nil {
 		return err
 	}
@@ -105,12 +108,20 @@ func (p *parquetFile) rows(each func(at int64, values parquet.Row) error) (err e
 			return err
 		}
 	}
+	eachLeaf(f.Root(), func(c *parquet.Column) {
+		leaf := parquetpage.Column{Repetition: c.MaxRepetitionLevel(), Definition: c.MaxDefinitionLevel(), Boolean: c.Type().Kind() == parquet.Boolean}
+		p.leaves = append(p.leaves, leaf)
+	})
 	total := int64(0)
 	for i, group := range f.RowGroups() {
-		if err := p.pages(f.Metadata().RowGroups[i].Columns); err != nil {
+		columns := f.Metadata().RowGroups[i].Columns
+		if group.NumRows() == 0 && !slices.ContainsFunc(columns, func(c format.ColumnChunk) bool { return c.MetaData.NumValues != 0 }) {
+			continue // as pyarrow writes a table without rows, and says where no page is
+		}
+		if err := p.pages(columns, f.Metadata().RowGroups[0].Columns); err != nil {
 			return err
 		}
-		longest, err := p.longest(f, group)
+		longest, err := p.longest(group)
 		if err != nil {
 			return err
 		}
@@ -157,15 +168,15 @@ func (p *parquetFile) footer() error {
 		return err
 	}
 	var children []int64
-	walk := thrift{b: footer, see: func(path []int16, begins bool, value int64) {
+	_, err := parquetpage.Walk(footer, func(path []int16, begins bool, value int64) {
 		switch {
 		case begins && len(path) == 1 && path[0] == 2: // FileMetaData.schema
 			children = append(children, 0)
 		case len(path) == 2 && path[0] == 2 && path[1] == 5 && len(children) > 0: // SchemaElement.num_children
 			children[len(children)-1] = value
 		}
-	}}
-	if err := walk.structure(); err != nil {
+	})
+	if err != nil {
 		return p.fault("its footer is damaged")
 	}
 	return p.schema(children)
@@ -195,13 +206,16 @@ func (p *parquetFile) schema(children []int64) error {
 }
 
 // pages looks at every page of the columns of a row group: that it lies where the footer says,
-// and does not say that it unpacks to more than it could. Whatever the footer says of values,
-// the library reads pages to a chunk's end, so that all are looked at.
-func (p *parquetFile) pages(columns []format.ColumnChunk) error {
-	room := make([]byte, maxPageHeader)
+// does not say that it unpacks to more than it could, and does not unpack to more than it says.
+// Whatever the footer says of values, the library reads pages to a chunk's end, so that all are
+// looked at; and it unpacks them as the first row group is packed.
+func (p *parquetFile) pages(columns, first []format.ColumnChunk) error {
 	open := int64(0)
 	for i := range columns {
-		most, err := p.column(i, &columns[i].MetaData, room)
+		if i >= len(first) || i >= len(p.leaves) || columns[i].MetaData.Codec != first[i].MetaData.Codec {
+			return p.fault("column %d is packed in two ways, of which one is read", i+1)
+		}
+		most, err := p.column(i, &columns[i].MetaData)
 		if err != nil {
 			return err
 		}
@@ -214,7 +228,7 @@ func (p *parquetFile) pages(columns []format.ColumnChunk) error {
 
 // column looks at every page of the i-th column, and returns how many bytes of it are open at
 // a time at most: its dictionary and its largest page.
-func (p *parquetFile) column(i int, c *format.ColumnMetaData, room []byte) (open int64, err error) {
+func (p *parquetFile) column(i int, c *format.ColumnMetaData) (open int64, err error) {
 	at, values, largest := c.DataPageOffset, int64(0), int64(0)
 	if c.DictionaryPageOffset != 0 { // the library begins there, wherever that is
 		at = c.DictionaryPageOffset
@@ -225,24 +239,28 @@ func (p *parquetFile) column(i int, c *format.ColumnMetaData, room []byte) (open
 	}
 	begins := false // a page where the footer says that data begin
 	for at < end {
-		page, err := p.page(at, end, room)
+		page, err := parquetpage.ReadAt(p, at, end)
 		if err != nil {
 			return 0, err
 		}
-		next := at + page.header + page.packed
-		if page.header == 0 {
+		next := at + page.Size + page.Packed
+		if page.Size == 0 {
 			return 0, p.fault("column %d has a damaged page at byte %d", i+1, at)
 		}
-		if page.packed < 0 || page.packed > math.MaxInt32 || page.unpacked < 0 || page.most < 0 || next > end || page.unpacked > maxPage ||
-			page.unpacked > maxPageGain*(page.packed+1<<10) || page.most > maxPageValues {
-			return 0, p.fault("column %d has a page at byte %d of %d values in %d bytes, which says that it unpacks to %d: that is refused", i+1, at, page.most, page.packed, page.unpacked)
+		if page.Packed < 0 || page.Packed > math.MaxInt32 || page.Unpacked < 0 || page.Most < 0 || next > end || page.Unpacked > maxPage ||
+			page.Unpacked > maxPageGain*(page.Packed+1<<10) || page.Most > maxPageValues {
+			return 0, p.fault("column %d has a page at byte %d of %d values in %d bytes, which says that it unpacks to %d: that is refused", i+1, at, page.Most, page.Packed, page.Unpacked)
+		}
+		more, err := p.check.Page(c.Codec, &page, p.leaves[i], io.NewSectionReader(p, at+page.Size, page.Packed))
+		if err != nil {
+			return 0, p.fault("column %d has a page at byte %d that is refused: %v", i+1, at, err)
 		}
 		begins = begins || at == c.DataPageOffset
 		const perValue = 8 // bytes of indexes, levels and offsets, which need not be packed in any
-		if size := page.unpacked + perValue*page.most; page.kind == int64(format.DictionaryPage) {
+		if size := page.Unpacked + perValue*page.Most + more; page.Kind == int64(format.DictionaryPage) {
 			open += size
 		} else {
-			values, largest = values+page.values(), max(largest, size)
+			values, largest = values+page.Values(), max(largest, size)
 		}
 		at = next
 	}
@@ -252,92 +270,24 @@ func (p *parquetFile) column(i int, c *format.ColumnMetaData, room []byte) (open
 	return open + largest, nil
 }
 
-// page reads the header of a page: a little of it, and more where that is not enough. Of a
-// header that is damaged the length is 0.
-func (p *parquetFile) page(at, end int64, room []byte) (page, error) {
-	for size := int64(512); ; size *= 16 {
-		size = min(size, int64(len(room)), end-at)
-		n, err := p.ReadAt(room[:size], at)
-		if err != nil && err != io.EOF {
-			return page{}, err
-		}
-		read, err := readPage(room[:n])
-		if err == nil {
-			return read, nil
-		}
-		if size == int64(len(room)) || size == end-at {
-			return page{}, nil
-		}
+// eachLeaf goes through the columns of a schema that have values, in the order in which they are
+// counted.
+func eachLeaf(c *parquet.Column, leaf func(*parquet.Column)) {
+	if c.Leaf() {
+		leaf(c)
 	}
-}
-
-// A page is what a page header says.
-type page struct {
-	header           int64 // bytes of it; 0: it is none
-	packed, unpacked int64
-	kind             int64 // a format.PageType
-	most             int64 // values by any of the headers within
-	v1, v2           int64 // values by those of data pages
-}
-
-// values returns how many values the page has, by the header that goes with its kind.
-func (p *page) values() int64 {
-	switch p.kind {
-	case int64(format.DataPage):
-		return p.v1
-	case int64(format.DataPageV2):
-		return p.v2
+	for _, child := range c.Columns() {
+		eachLeaf(child, leaf)
 	}
-	return 0
-}
-
-// readPage reads a PageHeader.
-func readPage(b []byte) (page, error) {
-	p := page{packed: -1, unpacked: -1, kind: -1}
-	walk := thrift{b: b, see: func(path []int16, begins bool, value int64) {
-		switch {
-		case begins:
-		case slices.Equal(path, []int16{1}):
-			p.kind = value
-		case slices.Equal(path, []int16{2}):
-			p.unpacked = value
-		case slices.Equal(path, []int16{3}):
-			p.packed = value
-		case len(path) == 2 && path[1] == 1 && (path[0] == 5 || path[0] == 7 || path[0] == 8):
-			switch path[0] { // of a data page, a dictionary, a data page of version 2
-			case 5:
-				p.v1 = value
-			case 8:
-				p.v2 = value
-			}
-			if p.most = max(p.most, value); value < 0 {
-				p.most = math.MaxInt64
-			}
-		}
-	}}
-	err := walk.structure()
-	p.header = int64(walk.at)
-	return p, err
 }
 
 // longest returns how many values a row of a group may have at most: in each column the most
 // that any of its rows has. The levels of columns that repeat are read for it, for a page of a
 // few bytes may say millions of times that nothing is there.
-func (p *parquetFile) longest(f *parquet.File, group parquet.RowGroup) (n int64, err error) {
-	repeats := map[int]bool{}
-	var look func(c *parquet.Column)
-	look = func(c *parquet.Column) {
-		if c.Leaf() {
-			repeats[c.Index()] = c.MaxRepetitionLevel() > 0
-		}
-		for _, child := range c.Columns() {
-			look(child)
-		}
-	}
-	look(f.Root())
+func (p *parquetFile) longest(group parquet.RowGroup) (n int64, err error) {
 	for i, chunk := range group.ColumnChunks() {
 		most := int64(1)
-		if repeats[i] {
+		if p.leaves[i].Repetition > 0 {
 			if most, err = longestIn(chunk.Pages()); err != nil {
 				return 0, p.fault("column %d: %v", i+1, err)
 			}

@@ -12,10 +12,12 @@ import (
 	"testing"
 
 	"github.com/parquet-go/parquet-go"
+	"github.com/parquet-go/parquet-go/compress"
 	compact "github.com/parquet-go/parquet-go/encoding/thrift"
 	"github.com/parquet-go/parquet-go/format"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/parquetpage"
 )
 
 // A trade is a row of the Parquet that tests write.
@@ -89,7 +91,7 @@ func TestParquetRows(t *testing.T) {
 	}
 	for name, options := range map[string][]parquet.WriterOption{
 		"snappy": {parquet.Compression(&parquet.Snappy)}, "gzip": {parquet.Compression(&parquet.Gzip)},
-		"zstd": {parquet.Compression(&parquet.Zstd)}, "lz4": {parquet.Compression(&parquet.Lz4Raw)}, "brotli": {parquet.Compression(&parquet.Brotli)},
+		"zstd": {parquet.Compression(&parquet.Zstd)}, "brotli": {parquet.Compression(&parquet.Brotli)},
 		"version 1": {parquet.DataPageVersion(1)}, "small pages": {parquet.PageBufferSize(256)},
 	} {
 		got, err := readRows(writeParquet(t, rows, options...))
@@ -185,16 +187,130 @@ func TestParquetPagesAreLookedAt(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	two := format.PageHeader{Type: format.DataPage, UncompressedPageSize: 5, CompressedPageSize: 6}
-	two.DataPageHeader.Valid, two.DataPageHeader.V.NumValues = true, 3
-	two.DataPageHeaderV2.Valid, two.DataPageHeaderV2.V.NumValues = true, 1<<20
-	b, err := compact.Marshal(new(compact.CompactProtocol), &two)
+}
+
+// TestParquetPagesUnpackToWhatTheySay has the header of a page say less than the page unpacks to:
+// the library would unpack all of it.
+func TestParquetPagesUnpackToWhatTheySay(t *testing.T) {
+	type text struct{ A string }
+	rows := slices.Repeat([]text{{strings.Repeat("a", 1<<14)}}, 64)
+	for name, codec := range map[string]compress.Codec{"snappy": &parquet.Snappy, "gzip": &parquet.Gzip, "zstd": &parquet.Zstd, "brotli": &parquet.Brotli} {
+		for version := 1; version <= 2; version++ {
+			var b bytes.Buffer
+			w := parquet.NewGenericWriter[text](&b, parquet.Compression(codec), parquet.DataPageVersion(version))
+			if _, err := w.Write(rows); err != nil {
+				t.Fatal(err)
+			}
+			if err := w.Close(); err != nil {
+				t.Fatal(err)
+			}
+			for _, less := range []int32{0, 1, 1 << 19} {
+				_, err := readRows(withFirstPage(t, b.Bytes(), func(h *format.PageHeader, body []byte) []byte {
+					h.UncompressedPageSize -= less
+					return body
+				}))
+				told := pavise.KindOf(err) == pavise.Invalid && strings.Contains(err.Error(), "it unpacks to more than it says")
+				if less == 0 && err != nil || less > 0 && !told {
+					t.Errorf("%s, version %d, %d bytes less: %v", name, version, less, err)
+				}
+			}
+		}
+	}
+}
+
+// TestParquetLZ4IsRefused has the library lose the values of a page, and make room without end for
+// one that is damaged, unless it never sees them.
+func TestParquetLZ4IsRefused(t *testing.T) {
+	good := writeParquet(t, trades(80), parquet.Compression(&parquet.Lz4Raw))
+	if _, err := readRows(good); pavise.KindOf(err) != pavise.Invalid || !strings.Contains(err.Error(), "packed with LZ4_RAW") {
+		t.Error(err)
+	}
+	// A second row group that is packed otherwise than the first, by which the library reads both.
+	var b bytes.Buffer
+	w := parquet.NewGenericWriter[trade](&b, parquet.Compression(&parquet.Snappy), parquet.MaxRowsPerRowGroup(40))
+	if _, err := w.Write(trades(80)); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	bad := withMetadata(t, b.Bytes(), func(m *format.FileMetaData) { m.RowGroups[1].Columns[0].MetaData.Codec = format.Gzip })
+	if _, err := readRows(bad); pavise.KindOf(err) != pavise.Invalid || !strings.Contains(err.Error(), "packed in two ways") {
+		t.Error(err)
+	}
+}
+
+// TestParquetWithoutRows reads a row group without rows, of whose pages the footer says nothing
+// true, as pyarrow writes it.
+func TestParquetWithoutRows(t *testing.T) {
+	none := func(rows int64) []byte {
+		return withMetadata(t, writeParquet(t, trades(3)), func(m *format.FileMetaData) {
+			m.NumRows, m.RowGroups[0].NumRows = rows, rows
+			for i := range m.RowGroups[0].Columns {
+				c := &m.RowGroups[0].Columns[i].MetaData
+				c.NumValues, c.DataPageOffset, c.DictionaryPageOffset, c.TotalCompressedSize = 0, 0, 4, 15
+			}
+		})
+	}
+	if rows, err := readRows(none(0)); len(rows) != 0 || err != nil {
+		t.Error(rows, err)
+	}
+	if _, err := readRows(none(3)); pavise.KindOf(err) != pavise.Invalid {
+		t.Error(err)
+	}
+}
+
+// TestParquetPagesAreWhatTheirHeadersSay has a page of a few bytes make billions of values of them,
+// for which the library makes room before it looks how many there ought to be.
+func TestParquetPagesAreWhatTheirHeadersSay(t *testing.T) {
+	var b bytes.Buffer
+	w := parquet.NewGenericWriter[struct {
+		A int64 `parquet:"a,delta"`
+	}](&b, parquet.DataPageVersion(1))
+	if _, err := w.Write(make([]struct {
+		A int64 `parquet:"a,delta"`
+	}, 300)); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, many := range []uint64{0, 1<<31 - 1} {
+		_, err := readRows(withFirstPage(t, b.Bytes(), func(h *format.PageHeader, body []byte) []byte {
+			if many > 0 {
+				body = append(binary.AppendUvarint([]byte{0x80, 0x80, 4, 4}, many), make([]byte, 64)...)
+				h.UncompressedPageSize, h.CompressedPageSize = int32(len(body)), int32(len(body))
+			}
+			return body
+		}))
+		if told := pavise.KindOf(err) == pavise.Invalid && strings.Contains(err.Error(), "more values than it says"); many == 0 && err != nil || many > 0 && !told {
+			t.Errorf("%d values: %v", many, err)
+		}
+	}
+}
+
+// withFirstPage changes the first page of a file of one column and one page.
+func withFirstPage(t testing.TB, good []byte, change func(h *format.PageHeader, body []byte) []byte) []byte {
+	t.Helper()
+	var h format.PageHeader
+	body := good[len(parquetMagic):]
+	size, err := parquetpage.Walk(body, func([]int16, bool, int64) {})
+	if err == nil {
+		err = compact.Unmarshal(new(compact.CompactProtocol), body[:size], &h)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, err := readPage(b); err != nil || got.values() != 3 || got.most != 1<<20 || got.packed != 6 || got.unpacked != 5 {
-		t.Errorf("%+v, %v", got, err)
+	page := change(&h, body[size:size+int(h.CompressedPageSize)])
+	header, err := compact.Marshal(new(compact.CompactProtocol), &h)
+	if err != nil {
+		t.Fatal(err)
 	}
+	chunk := append(header, page...)
+	return withMetadata(t, slices.Concat([]byte(parquetMagic), chunk, body), func(m *format.FileMetaData) {
+		c := &m.RowGroups[0].Columns[0].MetaData
+		c.DataPageOffset, c.DictionaryPageOffset, c.TotalCompressedSize = int64(len(parquetMagic)), 0, int64(len(chunk))
+	})
 }
 
 // TestParquetOpenPages has all columns of a file be one page of a few bytes that unpacks to

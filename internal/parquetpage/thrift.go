@@ -1,4 +1,4 @@
-package table
+package parquetpage
 
 import (
 	"encoding/binary"
@@ -15,8 +15,9 @@ const (
 var errThrift = errors.New("its metadata is damaged")
 
 // A thrift walks through a structure of Thrift's compact protocol without making anything of
-// it, so that nothing is believed that the bytes do not hold. It calls see for every integer
-// and every beginning of a structure, with the numbers of the fields that lead there.
+// it, so that nothing is believed that the bytes do not hold. It calls see for every integer,
+// for every field that is true (1) or false (0), and for every beginning of a structure, with
+// the numbers of the fields that lead there.
 type thrift struct {
 	b        []byte
 	at       int
@@ -42,6 +43,16 @@ const (
 	thriftUUID   = 16
 )
 
+// Walk walks through the structure that b begins with, from its first field to its stop, and
+// returns how long it is. It calls see for every integer, for every field that is true (1) or
+// false (0), and for every beginning of a structure, with the numbers of the fields that lead
+// there, which are good until it returns.
+func Walk(b []byte, see func(path []int16, begins bool, value int64)) (length int, err error) {
+	t := thrift{b: b, see: see}
+	err = t.structure()
+	return t.at, err
+}
+
 // structure walks through one structure, from its first field to its stop.
 func (t *thrift) structure() error {
 	if len(t.path) > maxThrift {
@@ -63,7 +74,10 @@ func (t *thrift) structure() error {
 			field = int16(n)
 		}
 		t.path = append(t.path, field)
-		if kind := head & 15; kind != thriftTrue && kind != thriftFalse { // which are all there is to a field
+		switch kind := head & 15; kind {
+		case thriftTrue, thriftFalse: // which are all there is to a field
+			t.see(t.path, false, int64(thriftFalse-kind))
+		default:
 			err = t.value(kind)
 		}
 		if err != nil {
