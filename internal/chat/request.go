@@ -63,6 +63,7 @@ var tables = map[API]*shape{
 		may("store", flag),
 		may("metadata", metadata),
 		may("prompt_cache_key", words(256)),
+		may("prompt_cache_retention", among("in_memory", "24h")),
 		may("safety_identifier", words(256)),
 	)...),
 	Completions: fields(append(sampling(),
@@ -109,6 +110,7 @@ var tables = map[API]*shape{
 		may("metadata", metadata),
 		may("user", words(512)),
 		may("prompt_cache_key", words(256)),
+		may("prompt_cache_retention", among("in_memory", "24h")),
 		may("safety_identifier", words(256)),
 	),
 	Embeddings: fields(
@@ -145,7 +147,7 @@ func sampling() []field {
 // The parts that requests are made of.
 var (
 	token    = ints(0, 1<<31)
-	effort   = among("none", "minimal", "low", "medium", "high", "xhigh")
+	effort   = among("none", "minimal", "low", "medium", "high", "xhigh", "max")
 	degree   = among("low", "medium", "high")
 	metadata = mapOf(16, texts(0, 512))
 	toolName = formed(64, nameFault)
