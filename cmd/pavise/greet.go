@@ -32,6 +32,10 @@ func printGreeting(w io.Writer, g role.Greeting) {
 	card := threatdetector.Card()
 	own := ""
 	for _, o := range g.Own {
+		if o.Ask == "" && !o.Proxy {
+			own += fmt.Sprintf("Ask %s, at %s, with a client of yours, such as tritonclient: its request is too long to type, or cannot be written as JSON.\n\n", o.Model, o.At)
+			continue
+		}
 		if o.Ask == "" {
 			own += fmt.Sprintf("Ask %s at your proxy's address, which asks Pavise about it: docs/envoy.md says how.\n\n", o.Model)
 			continue

@@ -79,17 +79,22 @@ func TestGreetingOfAProxy(t *testing.T) {
 	if err := os.WriteFile(signature, []byte(infer.SignatureExample), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	brain := filepath.Join(t.TempDir(), "brain.json")
+	if err := os.WriteFile(brain, []byte(`{"inputs":[{"name":"x","datatype":"BF16","shape":[-1,4]}],"outputs":[{"name":"y","datatype":"BF16","shape":[-1,4]}]}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	var said []string
 	r := runUp(t, role.UpConfig{
 		Data: installation.Data(t.TempDir()), Say: func(word string, err error) { said = append(said, word+": "+err.Error()) },
 		Routes: []config.Route{
 			{Name: "fraud", Upstream: "external", Protocol: "v1", Signature: signature},
 			{Name: "llama", Upstream: "http://127.0.0.1:1", Protocol: "openai"},
+			{Name: "brain", Upstream: "http://127.0.0.1:1", Protocol: "oip-binary", Signature: brain, Shape: "full"},
 		},
 	})
 	var out strings.Builder
 	printGreeting(&out, r.Greeting)
-	if text := out.String(); !strings.Contains(text, "Ask local/model/fraud at your proxy's address") || strings.Contains(text, "/v2/models/fraud/infer") || !strings.Contains(text, `"model":"llama"`) {
+	if text := out.String(); !strings.Contains(text, "Ask local/model/fraud at your proxy's address") || strings.Contains(text, "/v2/models/fraud/infer") || !strings.Contains(text, `"model":"llama"`) || !strings.Contains(text, "Ask local/model/brain, at http://127.0.0.1:1, with a client of yours") {
 		t.Error(text)
 	}
 	if text := strings.Join(said, "\n"); !strings.Contains(text, "warning: local/model/llama: http://127.0.0.1:1") || strings.Contains(text, "fraud") {

@@ -63,6 +63,7 @@ var tables = map[API]*shape{
 		may("store", flag),
 		may("metadata", metadata),
 		may("prompt_cache_key", words(256)),
+		may("prompt_cache_retention", among("in_memory", "24h")),
 		may("safety_identifier", words(256)),
 	)...),
 	Completions: fields(append(sampling(),
@@ -109,6 +110,7 @@ var tables = map[API]*shape{
 		may("metadata", metadata),
 		may("user", words(512)),
 		may("prompt_cache_key", words(256)),
+		may("prompt_cache_retention", among("in_memory", "24h")),
 		may("safety_identifier", words(256)),
 	),
 	Embeddings: fields(
@@ -145,7 +147,7 @@ func sampling() []field {
 // The parts that requests are made of.
 var (
 	token    = ints(0, 1<<31)
-	effort   = among("none", "minimal", "low", "medium", "high", "xhigh")
+	effort   = among("none", "minimal", "low", "medium", "high", "xhigh", "max")
 	degree   = among("low", "medium", "high")
 	metadata = mapOf(16, texts(0, 512))
 	toolName = formed(64, nameFault)
@@ -169,7 +171,7 @@ var (
 	})))
 
 	call = tagged("type", "function", map[string]*shape{
-		"function": fields(need("id", callID), may("type", words(16)), need("function", fields(need("name", toolName), need("arguments", asked)))),
+		"function": fields(need("id", callID), may("type", words(16)), need("function", fields(need("name", toolName), need("arguments", asked))), may("index", ints(0, maxCalls-1))),
 	})
 
 	// message is one of a chat. What clients send back of an answer has fields that
@@ -179,8 +181,8 @@ var (
 		"developer": fields(may("role", words(16)), need("content", textParts), may("name", words(64))),
 		"user":      fields(may("role", words(16)), need("content", shown), may("name", words(64))),
 		"assistant": fields(may("role", words(16)), may("content", spoken), may("name", words(64)), may("refusal", texts(0, 1<<20)),
-			may("tool_calls", listOf(1, 128, call)), may("audio", nothing), may("function_call", nothing), may("annotations", either(nothing, listOf(0, 0, nothing)))),
-		"tool": fields(may("role", words(16)), need("content", textParts), need("tool_call_id", callID)),
+			may("tool_calls", listOf(0, maxCalls, call)), may("audio", nothing), may("function_call", nothing), may("annotations", either(nothing, listOf(0, 0, nothing)))),
+		"tool": fields(may("role", words(16)), need("content", textParts), need("tool_call_id", callID), may("name", toolName)),
 	})
 
 	// item is one of the input of a response: a message, or what was an item of an
@@ -308,37 +310,70 @@ func (r *Request) mixed() *fault {
 }
 
 // calls refuses the answer of a tool that was not asked for before it, or twice: a
-// chat template has no place for it, and what it makes of it nobody knows.
+// chat template has no place for it, and what it makes of it nobody knows. What clients
+// send along that says nothing more is held to the rest and taken out: the place of a call,
+// which the package openai leaves in what it gathers from a stream, the name of the function
+// beside the answer to its call, and an empty list of calls, which some servers answer with.
 func (r *Request) calls() *fault {
-	var open []string
+	var open []*value
 	messages := r.root.get("messages").items
 	for i := range messages {
 		m := &messages[i].value
+		var f *fault
 		switch m.str("role") {
 		case "assistant":
-			open = open[:0]
-			if calls := m.get("tool_calls"); calls != nil {
-				for j := range calls.items {
-					id := calls.items[j].str("id")
-					if slices.Contains(open, id) { // nobody could tell which one an answer is of
-						return faultf("give each call an id of its own", "two tool calls have the id %q", clip(id)).item(j).in("tool_calls").item(i).in("messages")
-					}
-					open = append(open, id)
-				}
-			} else if m.get("content") == nil && m.get("refusal") == nil {
-				return faultf("add content, a refusal or tool_calls", "a message that says nothing").item(i).in("messages")
-			}
+			open, f = m.asks()
 		case "tool":
-			at := slices.Index(open, m.str("tool_call_id"))
-			if at < 0 {
-				return faultf("let each answer of a tool follow the message that asks for it", "no tool call %q is open here", clip(m.str("tool_call_id"))).in("tool_call_id").item(i).in("messages")
-			}
-			open = slices.Delete(open, at, at+1)
+			open, f = m.answers(open)
 		default:
 			open = open[:0]
 		}
+		if f != nil {
+			return f.item(i).in("messages")
+		}
 	}
 	return nil
+}
+
+// asks returns the calls of tools in an assistant's message.
+func (m *value) asks() (open []*value, f *fault) {
+	calls := m.get("tool_calls")
+	if calls != nil && len(calls.items) == 0 {
+		m.drop("tool_calls")
+		calls = nil
+	}
+	if calls == nil {
+		if m.get("content") == nil && m.get("refusal") == nil {
+			return nil, faultf("add content, a refusal or tool_calls", "a message that says nothing")
+		}
+		return nil, nil
+	}
+	for j := range calls.items {
+		c := &calls.items[j].value
+		if at, said := c.get("index").integer(); said && at != int64(j) {
+			return nil, faultf("leave it out", "the call %d of the message", j).in("index").item(j).in("tool_calls")
+		}
+		c.drop("index")
+		if slices.ContainsFunc(open, func(o *value) bool { return o.str("id") == c.str("id") }) { // nobody could tell which one an answer is of
+			return nil, faultf("give each call an id of its own", "two tool calls have the id %q", clip(c.str("id"))).item(j).in("tool_calls")
+		}
+		open = append(open, c)
+	}
+	return open, nil
+}
+
+// answers takes the call that a tool's message answers out of those that are open.
+func (m *value) answers(open []*value) ([]*value, *fault) {
+	id := m.str("tool_call_id")
+	at := slices.IndexFunc(open, func(o *value) bool { return o.str("id") == id })
+	if at < 0 {
+		return nil, faultf("let each answer of a tool follow the message that asks for it", "no tool call %q is open here", clip(id)).in("tool_call_id")
+	}
+	if name := m.get("name"); name != nil && m.str("name") != open[at].str("function.name") {
+		return nil, faultf("leave it out", "the call %q is of another function", clip(id)).in("name")
+	}
+	m.drop("name")
+	return slices.Delete(open, at, at+1), nil
 }
 
 // Model returns the name of the model that is asked.

@@ -383,7 +383,7 @@ func TestNavigationStandsBesideOtherDoors(t *testing.T) {
 	}
 	for path := range everyPath { // model servers and registries have paths of their own
 		r := httptest.NewRequest(http.MethodGet, path, nil)
-		if edge.Knows(r) || mlflow.Serves(r.URL.Path) || oci.Knows(r.URL.Path) {
+		if edge.Knows(r.Method, r.URL.Path) || mlflow.Serves(r.URL.Path) || oci.Knows(r.URL.Path) {
 			t.Errorf("%s is a path of the data plane, or of a registry", path)
 		}
 	}

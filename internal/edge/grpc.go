@@ -247,6 +247,9 @@ func (e *leftError) Error() string { return "no message comes: " + e.err.Error()
 func (e *leftError) Unwrap() error { return brokenOff(e.err) }
 
 func brokenOff(err error) error {
+	if _, said := errors.AsType[*pavise.Error](err); said {
+		return err
+	}
 	return &pavise.Error{Kind: pavise.Invalid, Msg: "the call's message broke off", Hint: "send the whole message within " + intake.BodyTime.String(), Err: err}
 }
 
@@ -284,7 +287,7 @@ func (m *message) Read(p []byte) (int, error) {
 			m.last = false
 			var more [1]byte
 			if _, err := io.ReadFull(m.body, more[:]); err == nil {
-				return 0, errors.New("a second message in a call of one")
+				return 0, &pavise.Error{Kind: pavise.Invalid, Msg: "a second message in a call of one", Hint: "send one call for each, or a stream"}
 			} else if err != io.EOF {
 				return 0, err
 			}

@@ -391,6 +391,9 @@ func TestGRPCFrames(t *testing.T) {
 		if got := resp.Header.Get("Grpc-Status") + resp.Trailer.Get("Grpc-Status"); got != tt.want || resp.StatusCode != 200 {
 			t.Errorf("%s: status %s, want %s; %v %v", name, got, tt.want, resp.Header, resp.Trailer)
 		}
+		if said := resp.Header.Get("Grpc-Message"); name == "two messages" && !strings.Contains(said, "a second message in a call of one") {
+			t.Errorf("%s: it is told as %q", name, said)
+		}
 		if resp.Header.Get("Pavise-Record") == "" {
 			t.Errorf("%s: no record", name)
 		} else if r := w.Record(t, resp); r.Kind == edge.VerbOther && !strings.Contains(string(r.Detail), service+"ModelInfer") {

@@ -1,7 +1,6 @@
 package edge
 
 import (
-	"net/http"
 	"net/url"
 	"slices"
 	"strings"
@@ -119,7 +118,7 @@ type match struct {
 }
 
 // Knows reports whether the path is one that a model server has, whatever for.
-func Knows(r *http.Request) bool { return len(matches(r.Method, r.URL.Path)) > 0 }
+func Knows(method, path string) bool { return len(matches(method, path)) > 0 }
 
 // matches returns the entries that a request is one of, and none of those that only
 // differ in what they are called.

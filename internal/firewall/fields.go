@@ -167,7 +167,7 @@ var state = []leak{
 
 // hints are fields of an untrusted caller that go nowhere: an answer is as good
 // without them.
-var hints = []string{"seed", "user", "safety_identifier", "service_tier", "prompt_cache_key", "reasoning.summary", "reasoning.generate_summary"}
+var hints = []string{"seed", "user", "safety_identifier", "service_tier", "prompt_cache_key", "prompt_cache_retention", "reasoning.summary", "reasoning.generate_summary"}
 
 // Check says whether a caller of the tier may ask what the request asks. A Deny names
 // the fields that they may not use; first is the first of them.

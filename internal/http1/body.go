@@ -90,15 +90,26 @@ func (b *window) take(src io.Reader, p []byte, limit int64) (int, error) {
 	return n, nil
 }
 
-// What can be wrong with a chunked body.
-var (
-	errChunkSize   = errors.New("a chunk's size is not plain hexadecimal digits")
-	errChunkExt    = errors.New("a chunk has an extension that is too long, or none is taken here")
-	errChunkEnd    = errors.New("a chunk does not end where its size says")
-	errChunkWaste  = errors.New("its chunks are mostly something else than data")
-	errTrailers    = errors.New("its trailers are too long, or none are taken here")
-	errUnexpectEnd = fmt.Errorf("it ends in the middle: %w", io.ErrUnexpectedEOF)
+// errUnexpectEnd is of a chunked body that breaks off.
+var errUnexpectEnd = fmt.Errorf("it ends in the middle: %w", io.ErrUnexpectedEOF)
+
+// A misframed is what in a chunked body is not as HTTP has it, or not taken here: the body
+// did not break off.
+type misframed string
+
+const (
+	errChunkSize  misframed = "a chunk's size is not plain hexadecimal digits"
+	errChunkExt   misframed = "a chunk has an extension that is too long, or none is taken here"
+	errChunkEnd   misframed = "a chunk does not end where its size says"
+	errChunkWaste misframed = "its chunks are mostly something else than data"
+	errTrailers   misframed = "its trailers are too long, or none are taken here"
 )
+
+// Error returns the text.
+func (m misframed) Error() string { return string(m) }
+
+// Misframed says what it is to those who tell callers.
+func (m misframed) Misframed() string { return string(m) }
 
 const (
 	mostChunk    = 1<<62 - 1 // bytes that a chunk may say it has

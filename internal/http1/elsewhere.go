@@ -32,6 +32,7 @@ func (s *Server) newElsewhere(h2 bool) *elsewhere {
 		DisableGeneralOptionsHandler: true, // nothing is answered that the handler did not see
 	}
 	if h2 {
+		e.server.Handler = http.HandlerFunc(s.oneLength)
 		e.server.HTTP2 = s.HTTP2
 		e.server.TLSConfig = &tls.Config{NextProtos: []string{"h2"}}
 		e.server.Protocols.SetHTTP2(true)
@@ -57,6 +58,21 @@ func (h lastOfItsConnection) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Connection", "close")
 	}
 	h.Handler.ServeHTTP(w, r)
+}
+
+// oneLength serves a request of HTTP/2 that says its length once, if it does. net/http holds
+// the body to the first of several, and RFC 9113 (8.1.1) has a length that is not the body's
+// for malformed.
+func (s *Server) oneLength(w http.ResponseWriter, r *http.Request) {
+	if len(r.Header["Content-Length"]) < 2 {
+		s.Handler.ServeHTTP(w, r)
+		return
+	}
+	const why = "it has two fields Content-Length"
+	if s.Refused != nil {
+		s.Refused(r.RemoteAddr, http.StatusBadRequest, why)
+	}
+	http.Error(w, why, http.StatusBadRequest)
 }
 
 // hand gives a connection over.

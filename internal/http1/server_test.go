@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -687,3 +688,48 @@ func TestGoroutinesLeftBehindEndTheConnection(t *testing.T) {
 
 // contextKey is one of a handler's own.
 type contextKey struct{}
+
+// TestTwoLengthsOverHTTP2 sends a request of HTTP/2 with two lengths, of which the first is
+// right: nobody is to read the second.
+func TestTwoLengthsOverHTTP2(t *testing.T) {
+	var mu sync.Mutex
+	told := ""
+	addr := start(t, &Server{
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "served") }),
+		Refused: func(_ string, status int, why string) {
+			mu.Lock()
+			defer mu.Unlock()
+			told = fmt.Sprint(status, " ", why)
+		},
+	})
+	frame := func(kind, flags byte, stream uint32, payload string) string {
+		return string([]byte{0, 0, byte(len(payload)), kind, flags}) + string(binary.BigEndian.AppendUint32(nil, stream)) + payload
+	}
+	for lengths, want := range map[string]string{"5": "served", "5 5": "two fields Content-Length", "5 6": "two fields Content-Length"} {
+		head := "\x83\x86\x84" // POST, http and /, of HPACK's static table
+		for _, f := range append([]string{":authority h"}, strings.Split("content-length "+strings.ReplaceAll(lengths, " ", ",content-length "), ",")...) {
+			name, value, _ := strings.Cut(f, " ")
+			head += "\x00" + string(rune(len(name))) + name + string(rune(len(value))) + value
+		}
+		c, err := net.Dial("tcp", addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.SetDeadline(time.Now().Add(10 * time.Second))
+		io.WriteString(c, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"+frame(4, 0, 0, "")+frame(1, 4, 1, head)+frame(0, 1, 1, "hello"))
+		got := make([]byte, 0, 4096)
+		for !strings.Contains(string(got), want) {
+			n, err := c.Read(got[len(got):cap(got)])
+			if got = got[:len(got)+n]; err != nil {
+				t.Errorf("lengths %s are answered with %q, %v", lengths, got, err)
+				break
+			}
+		}
+		c.Close()
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	if told != "400 it has two fields Content-Length" {
+		t.Errorf("it was told as %q", told)
+	}
+}

@@ -281,6 +281,31 @@ func TestSmuggling(t *testing.T) {
 	}
 }
 
+// TestMisframedBodies tells chunks that are not as HTTP has them from a body that broke off.
+func TestMisframedBodies(t *testing.T) {
+	told := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, err := io.ReadAll(r.Body)
+		if m, is := err.(interface{ Misframed() string }); is {
+			io.WriteString(w, m.Misframed())
+		} else if err != nil {
+			io.WriteString(w, "no more")
+		}
+	})
+	addr := start(t, &Server{Handler: told})
+	for body, want := range map[string]string{"5;a=b|hello|0||": "has an extension", "5|hello|0|X: y||": "trailers", "0x5|hello|0||": "hexadecimal", "4|hello|0||": "does not end", "5|hel": "no more"} {
+		c, err := net.Dial("tcp", addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		io.WriteString(c, crlf("POST /a HTTP/1.1|Host: h|Connection: close|Transfer-Encoding: chunked||"+body))
+		c.(*net.TCPConn).CloseWrite()
+		if got, _ := io.ReadAll(c); !strings.Contains(string(got), want) {
+			t.Errorf("%q is told as %q, want %s", body, got, want)
+		}
+		c.Close()
+	}
+}
+
 // checkFate reads what came back, and returns the body of the first answer.
 func checkFate(t *testing.T, fate, text string) (body []byte) {
 	t.Helper()

@@ -1,6 +1,8 @@
 package identity
 
 import (
+	"crypto/x509"
+	"encoding/json"
 	"encoding/pem"
 	"os"
 	"regexp"
@@ -79,4 +81,36 @@ func TestFilesRefused(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+}
+
+// FuzzDomain reads the record of a trust domain: every root of it is a certificate that stands
+// in its bundle, and what is refused is refused as Invalid.
+func FuzzDomain(f *testing.F) {
+	bundle := string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: newForest(f).root.Raw}))
+	for _, text := range []string{bundle, bundle + bundle, bundle + "x", bundle + "\n \n", strings.ReplaceAll(bundle, "CERTIFICATE", "PRIVATE KEY"), bundle[:len(bundle)/2], "", "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n"} {
+		f.Add("example.org", text, "")
+	}
+	f.Add("", bundle, "-1s")
+	f.Add("a/b", bundle, "1000000h")
+	f.Fuzz(func(t *testing.T, name, bundle, leeway string) {
+		record, err := json.Marshal(DomainFile{Name: name, Bundle: bundle, Leeway: leeway})
+		if err != nil {
+			t.Fatal(err)
+		}
+		d, err := ParseDomain(record, "acme")
+		if err != nil {
+			if pavise.KindOf(err) != pavise.Invalid {
+				t.Fatalf("%s: %v", record, err)
+			}
+			return
+		}
+		if d.Tenant != "acme" || len(d.Roots) > strings.Count(bundle, "-----BEGIN CERTIFICATE-----") {
+			t.Fatalf("%s is %d roots of %q", record, len(d.Roots), d.Tenant)
+		}
+		for _, root := range d.Roots {
+			if again, err := x509.ParseCertificate(root.Raw); err != nil || !again.Equal(root) {
+				t.Fatalf("%s has the root %v, %v", record, root.Subject, err)
+			}
+		}
+	})
 }

@@ -1,11 +1,13 @@
 package infer
 
 import (
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
 	"unicode"
 
+	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/tensor"
 )
 
@@ -36,9 +38,9 @@ func FuzzDescriptions(f *testing.F) {
 	f.Add([]byte(`{"object":"list","data":[{"id":"m"},{"id":"llama:7b"},{"id":"\u0000\n"},{"id":"` + strings.Repeat("x", 300) + `"},{"id":"a"},{"id":"b"},{"id":"c"}]}`))
 	f.Add([]byte(`{"data":null}`))
 	f.Fuzz(func(t *testing.T, body []byte) {
-		if s, err := readOIP(body); err == nil && s.Validate() == nil {
+		if s, err := readOIP(body); err == nil && usable(s) == nil {
 			for _, p := range append(s.Inputs, s.Outputs...) {
-				if p.Name == "" || !p.Datatype.Valid() {
+				if p.Name == "" || len(p.Name) > 128 || strings.ContainsFunc(p.Name, unicode.IsControl) || len(p.Shape) > 8 || !p.Datatype.Valid() {
 					t.Fatalf("%s gives a port %+v", body, p)
 				}
 			}
@@ -51,6 +53,42 @@ func FuzzDescriptions(f *testing.F) {
 			t.Fatalf("%q is told as %q", body, said)
 		}
 	})
+}
+
+// TestSignaturesThatNobodyCanUse refuses what a server or a file says of a model where no
+// request could have the form, or a name would act on the terminal that shows it. Such models
+// were put, and each request to them failed.
+func TestSignaturesThatNobodyCanUse(t *testing.T) {
+	port := func(name, shape, more string) string {
+		return fmt.Sprintf(`{"name":%q,"datatype":"FP32","shape":[%s]%s}`, name, shape, more)
+	}
+	about := func(ports ...string) string {
+		return `{"inputs":[` + strings.Join(ports, ",") + `],"outputs":[` + port("y", "-1", "") + `]}`
+	}
+	var most []string
+	for i := range 32 {
+		most = append(most, port(fmt.Sprint(i), "-1", ""))
+	}
+	for name, tt := range map[string]struct {
+		text string
+		want string // "": it is taken
+	}{
+		"plain":                {about(port("x", "-1,4", "")), ""},
+		"as many as there may": {about(most...), ""},
+		"one more":             {about(append(most, port("x", "-1", ""))...), "33 inputs or outputs"},
+		"as deep as it may":    {about(port("x", "-1,1,1,1,1,1,1,1", "")), ""},
+		"deeper":               {about(port("x", "-1,1,1,1,1,1,1,1,1", "")), "9 dimensions"},
+		"colours":              {about(strings.Replace(port("x", "-1", ""), `"x"`, `"x\u001b[31m"`, 1)), "does not print"},
+		"right to left":        {about(strings.Replace(port("x", "-1", ""), `"x"`, `"x\u202e"`, 1)), "does not print"},
+		"a long name":          {about(port(strings.Repeat("x", 129), "-1", "")), "more than 128 bytes"},
+		"a column in colours":  {about(port("x", "-1,1", `,"columns":[{"name":"\u001b[2J"}]`)), "no name of a column"},
+		"no inputs":            {about(), "no input"},
+	} {
+		_, err := ReadSignature([]byte(tt.text))
+		if tt.want == "" && err != nil || tt.want != "" && (pavise.KindOf(err) != pavise.Invalid || !strings.Contains(err.Error(), tt.want)) {
+			t.Errorf("%s: %v, want %q", name, err, tt.want)
+		}
+	}
 }
 
 func TestPlaceRefuses(t *testing.T) {

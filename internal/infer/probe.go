@@ -107,7 +107,7 @@ func listed(a *Aside, at Place) error {
 			ID string `json:"id"`
 		} `json:"data"`
 	}
-	if err := json.Unmarshal(a.Body, &list); err != nil {
+	if err := json.Unmarshal(a.Body, &list); err != nil || list.Data == nil {
 		return fmt.Errorf("it does not list its models as such a server does (GET %s)", chatModels)
 	}
 	var names []string

@@ -66,7 +66,7 @@ func TestProbe(t *testing.T) {
 		}
 	}
 	for body, want := range map[string]string{
-		`{"data":[]}`: "but none", `<html>`: "does not list", `{"data":"x"}`: "does not list", `[]`: "does not list",
+		`{"data":[]}`: "but none", `<html>`: "does not list", `{"data":"x"}`: "does not list", `[]`: "does not list", `{"models":[]}`: "does not list", `{"data":null}`: "does not list",
 		`{"data":[{"id":"\u001b[2J"},{},{},{},{},{},{}]}`: `"\x1b[2J", "", "", "", "", 2 more`,
 	} {
 		if err := listed(&Aside{200, []byte(body)}, Place{Model: "m"}); err == nil || !strings.Contains(err.Error(), want) {

@@ -176,7 +176,7 @@ func (u *Upstream) Describe(ctx context.Context) (tensor.Signature, error) {
 	if err != nil {
 		return s, fault("described the model in a form other than the protocol's", err)
 	}
-	if err := s.Validate(); err != nil {
+	if err := usable(s); err != nil {
 		return s, fault("described a model without a usable signature", err)
 	}
 	return s, nil

@@ -122,6 +122,12 @@ func (h *Hold) Free() {
 // long. It takes memory as the body fills it.
 func (h *Hold) Read(body io.Reader, limit int) ([]byte, error) { return h.ReadIn(nil, body, limit) }
 
+// misframed is an error of a body that is not as HTTP has it (package http1).
+type misframed interface {
+	error
+	Misframed() string
+}
+
 // ReadIn is Read into a buffer, as long as the body fits.
 func (h *Hold) ReadIn(buf []byte, body io.Reader, limit int) ([]byte, error) {
 	text := buf[:0:min(cap(buf), limit+1)]
@@ -152,6 +158,9 @@ func (h *Hold) ReadIn(buf []byte, body io.Reader, limit int) ([]byte, error) {
 		}
 		if _, said := errors.AsType[*pavise.Error](err); said { // whoever carries the body knows better
 			return nil, err
+		}
+		if m, is := errors.AsType[misframed](err); is {
+			return nil, &pavise.Error{Kind: pavise.Invalid, Msg: "the request's body cannot be read: " + m.Misframed(), Hint: "send it with its length, or in chunks without extensions and trailers", Err: err}
 		}
 		if err != nil {
 			return nil, &pavise.Error{Kind: pavise.Invalid, Msg: "the request's body broke off", Hint: "send the whole body within " + BodyTime.String(), Err: err}

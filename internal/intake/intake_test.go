@@ -1,8 +1,11 @@
 package intake
 
 import (
+	"errors"
 	"fmt"
+	"io"
 	"testing"
+	"testing/iotest"
 
 	"github.com/pavise/pavise"
 )
@@ -47,5 +50,28 @@ func TestBodiesAreBounded(t *testing.T) {
 	}
 	if err := take(0, MaxEach+1); err != nil {
 		t.Errorf("a caller's only request: %v", err)
+	}
+}
+
+// oddly is an error as package http1 has them of bodies that are not as HTTP has it.
+type oddly struct{}
+
+func (oddly) Error() string     { return "odd" }
+func (oddly) Misframed() string { return "a chunk is odd" }
+
+// TestBodiesThatAreNone tells apart what broke off and what came otherwise than HTTP has it:
+// whoever is told to send it within ten seconds sends it the same way again.
+func TestBodiesThatAreNone(t *testing.T) {
+	for want, err := range map[string]error{
+		"the request's body cannot be read: a chunk is odd": fmt.Errorf("read: %w", oddly{}),
+		"the request's body broke off":                      io.ErrUnexpectedEOF,
+		"said already":                                      &pavise.Error{Kind: pavise.Denied, Msg: "said already"},
+	} {
+		var b Bodies
+		h := b.Begin(pavise.Name{Tenant: "acme", Kind: pavise.Workload, ID: "a"})
+		_, got := h.Read(iotest.ErrReader(err), 100)
+		if e, is := errors.AsType[*pavise.Error](got); !is || e.Msg != want || e.Kind != pavise.Invalid && want != "said already" {
+			t.Errorf("%v is told as %v, want %s", err, got, want)
+		}
 	}
 }

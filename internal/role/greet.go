@@ -43,7 +43,8 @@ type Greeting struct {
 type Own struct {
 	Model string `json:"model"`
 	At    string `json:"at"`  // where it runs
-	Ask   string `json:"ask"` // a curl with a request of its form; empty: it is asked through a proxy
+	Ask   string `json:"ask"` // a curl with a request of its form; empty: there is none in JSON, or it is asked through a proxy
+	Proxy bool   `json:"proxy,omitzero"`
 }
 
 // own says how the models that it was told to begin with are asked.
@@ -56,7 +57,7 @@ func (u *Up) own() (list []Own) {
 		}
 		o := Own{Model: name.String(), At: cmp.Or(route.Upstream, r.ONNX)}
 		if route.Upstream == infer.External {
-			o.At = "a server behind a proxy"
+			o.At, o.Proxy = "a server behind a proxy", true
 		} else if route.Protocol == tensor.NameOpenAI {
 			o.Ask = u.post("/v1/chat/completions", fmt.Appendf(nil, `{"model":%q,"messages":[{"role":"user","content":"Hello"}]}`, name.ID))
 		} else if body, err := exampleRequest(route.Signature).AppendJSON(nil); err == nil {

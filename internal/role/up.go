@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/netip"
 	"os/user"
+	"path"
 	"slices"
 	"strings"
 	"time"
@@ -389,14 +390,23 @@ func (u *Up) openServer(ctx context.Context) (err error) {
 // the others may keep what they get.
 func modelsFirst(models, others http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		verb, below := strings.CutPrefix(r.URL.Path, "/v1/")
-		tells := r.URL.Path == openlineage.PathEvent || r.URL.Path == openlineage.PathBatch || mlflow.Serves(r.URL.Path) // below /api/, where a model server has its own
-		if strings.HasPrefix(r.URL.Path, "/v2/") && !oci.Knows(r.URL.Path) || below && !strings.Contains(verb, ".") && !controls(verb) || !below && !tells && edge.Knows(r) {
+		plain := r.URL.Path
+		if !oci.Knows(plain) { // whose clients ask for /v2/
+			plain = path.Clean("/" + plain) // a multiplexer would send callers there; the data plane refuses other forms with a record
+		}
+		if ofModels(r, r.URL.Path) || plain != r.URL.Path && ofModels(r, plain) {
 			models.ServeHTTP(w, r)
 			return
 		}
 		others.ServeHTTP(w, r.Clone(r.Context()))
 	})
+}
+
+// ofModels reports whether a path is of the data plane.
+func ofModels(r *http.Request, path string) bool {
+	verb, below := strings.CutPrefix(path, "/v1/")
+	tells := path == openlineage.PathEvent || path == openlineage.PathBatch || mlflow.Serves(path) // below /api/, where a model server has its own
+	return strings.HasPrefix(path, "/v2/") && !oci.Knows(path) || below && !strings.Contains(verb, ".") && !controls(verb) || !below && !tells && edge.Knows(r.Method, path)
 }
 
 // controls reports whether a path below /v1 without a dot is of the control plane.

@@ -100,3 +100,27 @@ func TestUpstreamIsAskedWhenNamed(t *testing.T) {
 		t.Errorf("route %+v", put)
 	}
 }
+
+// TestPutOfWhatNoRecordHolds refuses a route of which more is said than its record has room
+// for. It was put, and the record of it said nothing.
+func TestPutOfWhatNoRecordHolds(t *testing.T) {
+	w := newWorld(t, t.TempDir())
+	signature := func(columns int) json.RawMessage {
+		var list []string
+		for i := range columns {
+			list = append(list, fmt.Sprintf(`{"name":"column_%05d","min":0,"max":255}`, i))
+		}
+		return json.RawMessage(fmt.Sprintf(`{"inputs":[{"name":"x","datatype":"FP32","shape":[-1,%d],"columns":[%s]}],"outputs":[{"name":"y","datatype":"FP32","shape":[-1]}]}`, columns, strings.Join(list, ",")))
+	}
+	name := "local/model/wide"
+	put := func(columns int) error {
+		_, err := w.Put(t.Context(), operator, Spec{Name: name, Upstream: "http://127.0.0.1:1", Protocol: "v1", Shape: "full", Signature: signature(columns)})
+		return err
+	}
+	if err := put(3000); pavise.KindOf(err) != pavise.Invalid || !strings.Contains(err.Error(), "its record has to hold it") || w.current(name) != nil {
+		t.Errorf("3000 columns: %v, and the route is %v", err, w.current(name))
+	}
+	if err := put(1000); err != nil {
+		t.Errorf("1000 columns: %v", err)
+	}
+}

@@ -15,6 +15,7 @@ import (
 	"github.com/pavise/pavise/internal/firewall"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/infer"
+	"github.com/pavise/pavise/internal/record"
 	"github.com/pavise/pavise/internal/shadow"
 	"github.com/pavise/pavise/internal/store"
 	"github.com/pavise/pavise/internal/telemetry"
@@ -292,7 +293,26 @@ func (t *Table) compose(ctx context.Context, spec Spec, found *finding, was *Rou
 			return placed, err
 		}
 	}
-	return placed, route.Shape.ValidateFor(route.Signature)
+	if err := route.Shape.ValidateFor(route.Signature); err != nil {
+		return placed, err
+	}
+	return placed, route.recordable()
+}
+
+// maxRoute bounds what is said of a route, in bytes of JSON: each change of it is a record
+// that holds all of it, beside who changed it and what was warned of.
+const maxRoute = record.MaxEntry - 8<<10
+
+// recordable refuses a route whose changes would be records without it.
+func (r Route) recordable() error {
+	text, err := json.Marshal(r)
+	if err == nil && len(text) > maxRoute {
+		err = &pavise.Error{
+			Kind: pavise.Invalid, Msg: fmt.Sprintf("what is said of the route to %s takes %d bytes, more than %d, and its record has to hold it", r.Model, len(text), maxRoute),
+			Hint: "give columns shorter names or none, and bounds and baselines to those that need them",
+		}
+	}
+	return err
 }
 
 // current returns the route to a model as it is now, or nil.

@@ -100,7 +100,11 @@ func bounds(r route.Route) string {
 	}
 	n := 0
 	for _, port := range r.Signature.Inputs {
-		n += len(port.Columns)
+		for _, c := range port.Columns {
+			if c.Min != nil || c.Max != nil {
+				n++
+			}
+		}
 	}
 	if n == 0 {
 		return "no bounds on values"

@@ -18,6 +18,7 @@ import (
 	"github.com/pavise/pavise/internal/monitor"
 	"github.com/pavise/pavise/internal/record"
 	"github.com/pavise/pavise/internal/route"
+	"github.com/pavise/pavise/internal/tensor"
 	"github.com/pavise/pavise/internal/verbs"
 )
 
@@ -185,6 +186,20 @@ func TestRoutesInTheList(t *testing.T) {
 }
 
 // TestWarnings says beside an act what is amiss with the server that it leads to.
+// TestBoundsThatThereAre counts the columns that are held to something: a name bounds nothing.
+func TestBoundsThatThereAre(t *testing.T) {
+	named, most := tensor.Column{Name: "a"}, 1.0
+	for want, columns := range map[string][]tensor.Column{
+		"no bounds on values": {named, named},
+		"bounds on 1 column":  {named, {Name: "b", Max: &most}},
+	} {
+		r := route.Route{Signature: tensor.Signature{Inputs: []tensor.Port{{Name: "x", Columns: columns}}}}
+		if got := bounds(r); got != want {
+			t.Errorf("%d columns: %s, want %s", len(columns), got, want)
+		}
+	}
+}
+
 func TestWarnings(t *testing.T) {
 	for verb, answers := range map[string][2]string{
 		"route.put":     {`{"warning":"it does not answer\u001b[2J"}`, `{}`},

@@ -4,7 +4,9 @@ import (
 	"cmp"
 	"fmt"
 	"net"
+	"net/netip"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -160,11 +162,41 @@ func parseAddress(text string) (address, error) {
 		}
 	}
 	port := cmp.Or(u.Port(), map[string]string{"http": "80", "https": "443"}[u.Scheme])
+	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+		return address{}, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("upstream %.200q: there is no port %.20q", text, port), Hint: "ports are 1 to 65535"}
+	}
+	name, zone, _ := strings.Cut(u.Hostname(), "%") // of a link-local address: a matter of this machine alone (RFC 6874, 1)
+	if !isHost(name) || zone != "" && !isName(zone) {
+		return address{}, &pavise.Error{
+			Kind: pavise.Invalid, Msg: fmt.Sprintf("upstream %.200q: %.80q is no name of a host", text, u.Hostname()),
+			Hint: "write a name of letters, digits, dots, dashes and underscores (others as DNS has them: xn--…), or an IP address",
+		}
+	}
 	base := strings.TrimRight(u.JoinPath().EscapedPath(), "/")
+	host := u.Host
+	if zone != "" {
+		host = strings.Replace(host, "%"+zone, "", 1)
+	}
 	return address{
-		url: u.Scheme + "://" + u.Host + base, base: base, host: u.Host,
+		url: u.Scheme + "://" + strings.Replace(u.Host, "%", "%25", 1) + base, base: base, host: host,
 		at: net.JoinHostPort(u.Hostname(), port), server: u.Hostname(), secure: u.Scheme == "https",
 	}, nil
+}
+
+// isHost reports whether something is an IP address, or could be a host's name: it is written
+// behind Host:, where a byte of another kind is read in more than one way.
+func isHost(name string) bool {
+	if strings.Contains(name, ":") {
+		ip, err := netip.ParseAddr(name)
+		return err == nil && ip.Is6()
+	}
+	return isName(name)
+}
+
+func isName(name string) bool {
+	return name != "" && !strings.ContainsFunc(name, func(r rune) bool {
+		return r != '.' && r != '-' && r != '_' && (r < '0' || r > '9') && (r|0x20 < 'a' || r|0x20 > 'z')
+	})
 }
 
 // Validate reports, as an error of kind Invalid, why endpoints cannot be a cluster's.

@@ -92,6 +92,9 @@ func ModelOf(start []byte, lim tensor.Limits) (string, error) {
 func (w *wire) request(r *tensor.Request) *fault {
 	var raw [][]byte
 	typed := false
+	var sizes []int64 // that inputs say they have, up to the last that says one; -1 where none is said
+	size := int64(-1)
+	parameters := func(w *wire) *fault { return w.inputParameters(&size) }
 	f := w.message(func(num protowire.Number) (f *fault) {
 		switch num {
 		case askModel:
@@ -111,8 +114,14 @@ func (w *wire) request(r *tensor.Request) *fault {
 			}
 			r.Inputs = append(r.Inputs, tensor.Tensor{})
 			var has bool
-			has, f = w.array(&r.Inputs[len(r.Inputs)-1], r.Inputs[:len(r.Inputs)-1], false, (*wire).noParameters)
+			has, f = w.array(&r.Inputs[len(r.Inputs)-1], r.Inputs[:len(r.Inputs)-1], false, parameters)
 			typed = typed || has
+			if size >= 0 {
+				for len(sizes) < len(r.Inputs)-1 {
+					sizes = append(sizes, -1)
+				}
+				sizes, size = append(sizes, size), -1
+			}
 			f = f.item(len(r.Inputs) - 1)
 		case askOutputs:
 			if len(r.Outputs) == w.lim.MaxTensors {
@@ -136,6 +145,11 @@ func (w *wire) request(r *tensor.Request) *fault {
 	}
 	if len(r.Inputs) == 0 {
 		return w.fault("give at least one", "no inputs")
+	}
+	for i, size := range sizes {
+		if size >= 0 && (i >= len(raw) || int64(len(raw[i])) != size) {
+			return w.fault("leave it out, or say how many raw bytes the input has", "parameter %q is %d, and its raw contents have another length", rawSize, size).in(".parameters").item(i).in(".inputs")
+		}
 	}
 	return w.settle(r.Inputs, raw, typed, "inputs", "raw_input_contents")
 }

@@ -238,10 +238,36 @@ func float(b []byte) float64 {
 	return math.Float64frombits(binary.LittleEndian.Uint64(b))
 }
 
+// rawSize is the parameter that says how many raw bytes an input has, in the form of the
+// protocol that has JSON before them.
+const rawSize = "binary_data_size"
+
+// inputParameters reads the entry of an input's parameters that stands here: a size of its
+// raw contents, and nothing else. Clients that fill in one tensor for both forms of the
+// protocol (kserve) leave it there in gRPC. It travels no further, and settle holds the
+// contents to it, for two readers could differ on which counts.
+func (w *wire) inputParameters(size *int64) *fault {
+	start := w.pos
+	key, n, f := w.parameter()
+	switch {
+	case f != nil:
+		return f
+	case key != rawSize:
+		w.pos = start
+		return w.noParameters()
+	case *size >= 0:
+		return w.fault("say it once", "parameter %q appears twice", key)
+	case n < 0:
+		return w.fault("say it as int64_param", "parameter %q is no count of bytes", key)
+	}
+	*size = n
+	return nil
+}
+
 // noParameters refuses the entry of parameters that stands here: nothing of them
 // travels on, so anything in them would be silently ignored.
 func (w *wire) noParameters() *fault {
-	key, f := w.parameter()
+	key, _, f := w.parameter()
 	if f != nil {
 		return f
 	}
@@ -251,36 +277,40 @@ func (w *wire) noParameters() *fault {
 
 // dropParameters reads the entry of parameters that stands here, and keeps nothing.
 func (w *wire) dropParameters() *fault {
-	_, f := w.parameter()
+	_, _, f := w.parameter()
 	return f
 }
 
-// parameter reads an entry of a map of InferParameter, and returns its key.
-func (w *wire) parameter() (key string, f *fault) {
+// parameter reads an entry of a map of InferParameter, and returns its key, and what it is
+// where it is an int64 of 0 or more; -1 where not.
+func (w *wire) parameter() (key string, number int64, f *fault) {
+	number = -1
 	f = w.inside(nil, func(num protowire.Number) (f *fault) {
 		switch num {
 		case 1:
 			key, f = w.once(num, (*wire).label)
 		case 2:
 			if f = w.first(num); f == nil {
-				f = w.value()
+				number, f = w.value()
 			}
 		default:
 			f = w.unknown(num)
 		}
 		return f
 	})
-	return key, f
+	return key, number, f
 }
 
 // The fields of InferParameter, which holds one of them: bool, int64 and string of the
 // protocol; double and uint64 of Triton.
 var valueKinds = []protowire.Type{1: protowire.VarintType, 2: protowire.VarintType, 3: protowire.BytesType, 4: protowire.Fixed64Type, 5: protowire.VarintType}
 
-// value reads an InferParameter and forgets it.
-func (w *wire) value() *fault {
+// value reads an InferParameter, and returns it where it is an int64 of 0 or more; -1
+// where not.
+func (w *wire) value() (number int64, f *fault) {
 	given := 0
-	return w.inside(nil, func(num protowire.Number) *fault {
+	number = -1
+	f = w.inside(nil, func(num protowire.Number) *fault {
 		if int(num) >= len(valueKinds) {
 			return w.unknown(num)
 		}
@@ -294,7 +324,12 @@ func (w *wire) value() *fault {
 		if n < 0 {
 			return w.fault("", "the message ends inside a value")
 		}
+		if num == 2 {
+			v, _ := protowire.ConsumeVarint(w.text[w.pos:])
+			number = max(int64(v), -1)
+		}
 		w.pos += n
 		return nil
 	})
+	return number, f
 }
