@@ -175,6 +175,7 @@ func (p *pickle) build() error {
 	case anObject:
 		v.state = items[0]
 		p.handed(v.state)
+		p.restored(v, v.state)
 		switch {
 		case v.made == nil || v.made.kind != aGlobal:
 		case v.made.text == joblibWrapper && !p.forked:
@@ -184,6 +185,23 @@ func (p *pickle) build() error {
 		}
 	}
 	return nil
+}
+
+// restored judges what an object is made again with: some classes run what stands in it.
+func (p *pickle) restored(v, state *value) {
+	class := v.made
+	if class != nil && class.kind == aGlobal && class.text == "copyreg._reconstructor" && len(v.items) > 0 {
+		class = v.items[0].item(0)
+	}
+	runs := class != nil && class.kind == aGlobal && globals.RunsState(class.text)
+	hidden := runs && (state.kind != aDict || len(state.items) >= maxHeld)
+	for i := 0; i+1 < len(state.items) && state.kind == aDict && !hidden; i += 2 {
+		k, x := state.items[i], state.items[i+1]
+		hidden = runs && (k.kind != aText || !k.whole) || k.text == globals.RunKey && !(x.kind == aText && x.whole && globals.IsParser(x.text))
+	}
+	if hidden {
+		p.found(Malicious, "pickle.state", nextNever, "it makes a distribution of SciPy again, which runs Python that stands in its state, and that is not what SciPy writes there")
+	}
 }
 
 // found tells of something at the opcode that is followed.
@@ -233,6 +251,9 @@ func (p *pickle) call(f, args *value) *value {
 		}
 		p.found(Malicious, "pickle.call", nextNever, "it calls %s(%s) when it is loaded", clip(f.text), args.shown())
 	}
+	if p.op != 0x81 && p.op != 0x92 && globals.Opens(f.text) && (args.kind != aTuple || len(args.items) > 0) {
+		p.found(Malicious, "pickle.call", nextNever, "it makes a %s of %s, which reads the file of that name when it is loaded", clip(f.text), args.shown())
+	}
 	if by := p.through(f, args); by != nil {
 		return by
 	}
@@ -272,7 +293,9 @@ func (p *pickle) through(f, args *value) *value {
 			p.found(Suspicious, "pickle.nested", nextConvert, "it loads a pickle out of bytes that are too many to be looked at, or come from a call")
 		}
 	case "torch._tensor._rebuild_from_type_v2":
-		return p.call(args.item(0), args.item(2))
+		made := p.call(args.item(0), args.item(2))
+		p.restored(made, args.item(3))
+		return made
 	case "copyreg._reconstructor":
 		if args.item(0).kind != aGlobal || args.item(1).kind != aGlobal {
 			p.found(Suspicious, "pickle.call", nextVet, "it makes something of a class that another call gave back, which can be anything")

@@ -45,6 +45,44 @@ var callers = map[string]bool{
 // given: it is to be judged by that, and nothing else may get hold of it.
 func Calls(full string) bool { return callers[full] }
 
+// opens are known classes that read a file when they are called with its name. Pickles that are
+// honest make them by their __new__, and put a state into them.
+var opens = map[string]bool{
+	"xgboost.core.Booster": true, "xgboost.core.DMatrix": true, "lightgbm.basic.Booster": true, "lightgbm.basic.Dataset": true,
+}
+
+// Opens says whether a class, by its full name, reads the file that it is called with.
+func Opens(full string) bool { return opens[full] }
+
+// RunKey is what SciPy's distributions have in their state that they run as Python when they are
+// made again.
+const RunKey = "_parse_arg_template"
+
+// RunsState says whether a class, by its full name, does so.
+func RunsState(full string) bool { return strings.HasPrefix(full, "scipy.stats.") }
+
+// IsParser says whether what stands under RunKey is what SciPy writes there: three functions that
+// hand on the names of a distribution's shapes (scipy.stats._distn_infrastructure).
+func IsParser(text string) bool {
+	const head = "\ndef _parse_args(self, "
+	for _, place := range [][2]string{{" loc=0, scale=1", " loc, scale"}, {" loc=0", " loc, 1"}} {
+		rest, ok := strings.CutPrefix(text, head)
+		shapes, _, found := strings.Cut(rest, place[0]+"):")
+		if !ok || !found || strings.ContainsFunc(shapes, func(r rune) bool { return !strings.ContainsRune(shapeLetters, r) }) {
+			continue
+		}
+		if text == head+shapes+place[0]+"):\n    return ("+shapes+"),"+place[1]+
+			"\n\ndef _parse_args_rvs(self, "+shapes+place[0]+", size=None):\n    return self._argcheck_rvs("+shapes+place[1]+
+			", size=size)\n\ndef _parse_args_stats(self, "+shapes+place[0]+", moments='mv'):\n    return ("+shapes+"),"+place[1]+", moments\n" {
+			return true
+		}
+	}
+	return false
+}
+
+// shapeLetters are those of names, and what parts them.
+const shapeLetters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_, "
+
 // IsName says whether a text can be the full name of something in a module, as texts that are
 // no pickles hardly are.
 func IsName(s string) bool {
@@ -65,7 +103,7 @@ func Judge(module, name string) (Meaning, string) {
 		return Known, "" // TorchScript's name for what stands in the archive itself; there is no such module
 	}
 	lists := lists()
-	if lists.known[module+":"+name] || lists.classes.holds(module) && isClass(name) {
+	if lists.known[module+":"+name] || lists.classes.holds(module) && isClass(name) && !lists.guests[name] {
 		return Known, ""
 	}
 	full := module + "." + name
@@ -116,11 +154,12 @@ type globalLists struct {
 	known     map[string]bool   // "module:name"
 	classes   prefixes          // modules whose classes are all known
 	dangerous map[string]string // module, or module.name, to what it does
+	guests    map[string]bool   // what such modules import from elsewhere
 	anywhere  map[string]bool   // wherever it stands in a name
 }
 
 var lists = sync.OnceValue(func() *globalLists {
-	l := &globalLists{known: map[string]bool{}, dangerous: map[string]string{}, anywhere: map[string]bool{}}
+	l := &globalLists{known: map[string]bool{}, dangerous: map[string]string{}, guests: map[string]bool{}, anywhere: map[string]bool{}}
 	for line := range strings.Lines(knownGlobals) {
 		module, names, _ := strings.Cut(strings.TrimSpace(line), ": ")
 		for name := range strings.FieldsSeq(names) {
@@ -133,6 +172,9 @@ var lists = sync.OnceValue(func() *globalLists {
 		for name := range strings.FieldsSeq(names) {
 			l.dangerous[name] = why
 		}
+	}
+	for name := range strings.FieldsSeq(guestClasses) {
+		l.guests[name] = true
 	}
 	for name := range strings.FieldsSeq(anywhere) {
 		l.anywhere[name] = true
@@ -191,6 +233,21 @@ scipy.sparse.coo: coo_matrix
 scipy.stats._distn_infrastructure: rv_continuous_frozen rv_discrete_frozen
 scipy.stats._continuous_distns: uniform_gen norm_gen expon_gen loguniform_gen reciprocal_gen
 scipy.special._ufuncs: expit logit
+scipy.stats._continuous_distns: gamma_gen beta_gen expon_gen lognorm_gen truncnorm_gen halfnorm_gen chi2_gen t_gen weibull_min_gen pareto_gen triang_gen loguniform_gen
+scipy.interpolate._bsplines: BSpline
+scipy.interpolate._cubic: CubicSpline PchipInterpolator Akima1DInterpolator CubicHermiteSpline
+scipy.interpolate._interpolate: PPoly BPoly interp1d
+scipy._lib.array_api_compat.numpy._aliases: asarray
+scipy.spatial._ckdtree: cKDTree
+scipy.spatial._kdtree: KDTree
+scipy.sparse._bsr: bsr_matrix bsr_array
+scipy.sparse._dia: dia_matrix dia_array
+sklearn.metrics._ranking: roc_auc_score average_precision_score top_k_accuracy_score dcg_score ndcg_score label_ranking_average_precision_score label_ranking_loss coverage_error roc_curve precision_recall_curve auc
+sklearn.metrics._classification: accuracy_score balanced_accuracy_score f1_score fbeta_score precision_score recall_score jaccard_score matthews_corrcoef cohen_kappa_score log_loss brier_score_loss hamming_loss zero_one_loss hinge_loss confusion_matrix class_likelihood_ratios d2_log_loss_score
+sklearn.metrics._regression: r2_score explained_variance_score max_error mean_absolute_error mean_squared_error root_mean_squared_error mean_squared_log_error root_mean_squared_log_error median_absolute_error mean_absolute_percentage_error mean_pinball_loss mean_poisson_deviance mean_gamma_deviance mean_tweedie_deviance d2_absolute_error_score d2_pinball_score d2_tweedie_score
+sklearn.metrics.cluster._supervised: adjusted_rand_score rand_score mutual_info_score adjusted_mutual_info_score normalized_mutual_info_score homogeneity_score completeness_score v_measure_score fowlkes_mallows_score
+sklearn.metrics.cluster._unsupervised: silhouette_score calinski_harabasz_score davies_bouldin_score
+sklearn.utils._metadata_requests: MetadataRequest MethodMetadataRequest
 sklearn.neighbors._kd_tree: newObj
 sklearn.neighbors._ball_tree: newObj
 sklearn.metrics._dist_metrics: newObj
@@ -204,6 +261,7 @@ sklearn.utils.validation: _DataFrameWrapper
 sklearn._loss._loss: __pyx_unpickle_CyHalfSquaredError __pyx_unpickle_CyHalfBinomialLoss __pyx_unpickle_CyHalfMultinomialLoss __pyx_unpickle_CyLossFunction
 sklearn._loss.link: __pyx_unpickle_Interval
 joblib.numpy_pickle: NumpyArrayWrapper
+pandas: CategoricalIndex PeriodDtype DatetimeTZDtype IntervalDtype PeriodIndex TimedeltaIndex IntervalIndex Period
 pandas: DataFrame Series Index RangeIndex MultiIndex DatetimeIndex Timestamp Timedelta Categorical CategoricalDtype StringDtype Interval Int64Dtype Float64Dtype BooleanDtype
 pandas.arrays: ArrowStringArray ArrowExtensionArray StringArray DatetimeArray TimedeltaArray IntegerArray FloatingArray BooleanArray NumpyExtensionArray SparseArray IntervalArray PeriodArray
 pyarrow.lib: _restore_array type_for_alias py_buffer
@@ -260,6 +318,10 @@ sklearn.semi_supervised sklearn.cross_decomposition sklearn.metrics sklearn._los
 torch.nn.modules torch.nn.quantized torch.optim
 xgboost.sklearn lightgbm.sklearn
 `
+
+// guestClasses stand in modules of knownClasses, and are others': a pickle of one names the module
+// that it is of.
+const guestClasses = "Booster DMatrix QuantileDMatrix Dataset Path Parallel Memory ThreadPoolExecutor StringIO BytesIO"
 
 // dangerousGlobals are modules, with all that is in them, and names in modules, by what they
 // do.

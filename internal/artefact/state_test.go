@@ -1,0 +1,82 @@
+package artefact_test
+
+import (
+	"encoding/binary"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/pavise/pavise/internal/artefact"
+)
+
+// parser is what SciPy writes into the state of a distribution with these shapes, which it runs
+// as Python when the distribution is made again.
+func parser(shapes, with, as string) string {
+	return fmt.Sprintf("\ndef _parse_args(self, %[1]s %[2]s):\n    return (%[1]s), %[3]s\n\n"+
+		"def _parse_args_rvs(self, %[1]s %[2]s, size=None):\n    return self._argcheck_rvs(%[1]s %[3]s, size=size)\n\n"+
+		"def _parse_args_stats(self, %[1]s %[2]s, moments='mv'):\n    return (%[1]s), %[3]s, moments\n", shapes, with, as)
+}
+
+// long is a text of any length.
+func long(s string) string {
+	return "X" + string(binary.LittleEndian.AppendUint32(nil, uint32(len(s)))) + s
+}
+
+// states are objects that are made of known classes and do harm by what they are made with.
+func states() []hostile {
+	norm := stackGlobal("scipy.stats._continuous_distns", "norm_gen")
+	made := norm + ")\x81"
+	key, evil := short("_parse_arg_template"), long("import os\nos.system('id')\n")
+	pair := key + evil
+	honest := parser("a, ", "loc=0, scale=1", "loc, scale")
+	var many strings.Builder
+	for i := range 32 {
+		many.WriteString(short(fmt.Sprint("k", i)) + "N")
+	}
+	file := short("/etc/passwd")
+	var all []hostile
+	for name, body := range map[string]string{
+		"distribution":                    made + "}" + pair + "sb",
+		"distribution that is called":     norm + ")R}" + pair + "sb",
+		"distribution of protocol 1":      global("copyreg", "_reconstructor") + norm + global("builtins", "object") + "N\x87R}" + pair + "sb",
+		"distribution, the key twice":     made + "}(" + key + long(honest) + pair + "ub",
+		"distribution, more than is kept": made + "}(" + many.String() + pair + "ub",
+		"distribution, pairs":             made + "](" + key + evil + "\x86eb",
+		"distribution, a key by a call":   made + "}" + stackGlobal("builtins", "str") + key + "\x85R" + evil + "sb",
+		"distribution, a line more":       made + "}" + key + long(honest+"x\n") + "sb",
+		"distribution, no shapes":         made + "}" + key + long(parser("a=__import__('os').system('id'), ", "loc=0, scale=1", "loc, scale")) + "sb",
+		"distribution through a tensor":   stackGlobal("torch._tensor", "_rebuild_from_type_v2") + "(" + norm + stackGlobal("torch", "Tensor") + ")}" + pair + "stR",
+		"frozen distribution":             stackGlobal("scipy.stats._distn_infrastructure", "rv_continuous_frozen") + ")\x81}" + pair + "sb",
+	} {
+		all = append(all, hostile{name, "a.pkl", []byte(p4(body)), artefact.Malicious, "pickle.state"})
+	}
+	for name, body := range map[string]string{
+		"matrix of a file":          call(stackGlobal("xgboost.core", "DMatrix"), "/etc/passwd"),
+		"booster of a file":         stackGlobal("xgboost.core", "Booster") + "NN" + file + "\x87R",
+		"booster of a file by INST": "(NNS'/etc/passwd'\nilightgbm.basic\nBooster\n",
+		"dataset of a file":         stackGlobal("copyreg", "__newobj__") + stackGlobal("lightgbm.basic", "Dataset") + file + "\x86R",
+	} {
+		all = append(all, hostile{name, "a.pkl", []byte(p4(body)), artefact.Malicious, "pickle.call"})
+	}
+	for _, g := range [][2]string{{"sklearn.pipeline", "Memory"}, {"sklearn.ensemble._base", "Parallel"}, {"xgboost.sklearn", "DMatrix"}, {"lightgbm.sklearn", "Path"}} {
+		all = append(all, hostile{"guest " + g[1], "a.pkl", imports(g[0], g[1]), artefact.Suspicious, "pickle.unknown"})
+	}
+	return all
+}
+
+// TestHonestStates scans distributions as SciPy writes them, and boosters as they are.
+func TestHonestStates(t *testing.T) {
+	made := stackGlobal("scipy.stats._continuous_distns", "norm_gen") + ")\x81}(" + short("name") + short("norm") + short("_parse_arg_template")
+	for name, body := range map[string]string{
+		"without shapes": made + long(parser("", "loc=0, scale=1", "loc, scale")) + "ub",
+		"two shapes":     made + long(parser("a, b2, ", "loc=0, scale=1", "loc, scale")) + "ub",
+		"discrete":       made + long(parser("low, high, ", "loc=0", "loc, 1")) + "ub",
+		"frozen":         stackGlobal("scipy.stats._distn_infrastructure", "rv_continuous_frozen") + ")\x81}(" + short("args") + "K\x01K\x02\x86" + short("a") + "K\x01ub",
+		"booster":        stackGlobal("xgboost.core", "Booster") + ")\x81}" + short("handle") + "Nsb",
+		"booster of old": global("copyreg", "_reconstructor") + global("lightgbm.basic", "Booster") + global("builtins", "object") + "N\x87R}b",
+	} {
+		if got := scanned(t, "a.pkl", []byte(p4(body))); got.Verdict != artefact.Clean {
+			t.Errorf("%s: %+v", name, got)
+		}
+	}
+}
