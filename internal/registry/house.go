@@ -200,11 +200,10 @@ func (r *Registry) part(v *Version, what string) (text []byte, err error) {
 // why says of versions that stay pending why they do.
 func (r *Registry) why(all []*Version) {
 	for _, v := range all {
-		if v == nil || v.Intake != Pending {
-			continue
-		}
-		if text, is := r.stalled.Load(v.Name()); is {
-			v.Problem, v.Stalled = text.(string)
+		if v != nil && v.Intake == Pending {
+			if text, is := r.stalled.Load(v.Name()); is {
+				v.Problem, v.Stalled = text.(string)
+			}
 		}
 	}
 }

@@ -303,6 +303,9 @@ func TestNoRoom(t *testing.T) {
 	if err != nil || s.Versions[0].Intake != Pending || !s.Versions[0].Stalled || !strings.Contains(s.Versions[0].Problem, "cannot be laid out") {
 		t.Errorf("%+v %v", s.Versions[0], err)
 	}
+	if l, err := w.List(t.Context(), mia, ""); err != nil || !l.Models[0].Versions[0].Stalled {
+		t.Errorf("a list does not say why: %v", err)
+	}
 	if err := os.Mkdir(w.cfg.Dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
