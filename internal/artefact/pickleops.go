@@ -251,13 +251,27 @@ func (p *pickle) call(f, args *value) *value {
 		}
 		p.found(Malicious, "pickle.call", nextNever, "it calls %s(%s) when it is loaded", clip(f.text), args.shown())
 	}
-	if p.op != 0x81 && p.op != 0x92 && globals.Opens(f.text) && (args.kind != aTuple || len(args.items) > 0) {
-		p.found(Malicious, "pickle.call", nextNever, "it makes a %s of %s, which reads the file of that name when it is loaded", clip(f.text), args.shown())
-	}
+	p.making(f, args)
 	if by := p.through(f, args); by != nil {
 		return by
 	}
 	return made
+}
+
+// making judges the constructors of known classes that act by what they are given: called here, or
+// given to something that may call them.
+func (p *pickle) making(f, args *value) {
+	if p.op != 0x81 && p.op != 0x92 && globals.Makes(f.text) && (args.kind != aTuple || len(args.items) > 0) {
+		p.found(Malicious, "pickle.call", nextNever, "it calls %s(%s), which reads that file, or asks that address, when it is loaded", clip(f.text), args.shown())
+	}
+	if strings.HasPrefix(f.text, "copyreg.") {
+		return // which makes them by their __new__
+	}
+	for _, v := range args.items {
+		if v.kind == aGlobal && globals.Makes(v.text) {
+			p.found(Suspicious, "pickle.handed", nextVet, "it gives %s to %s, which may call it with the name of a file", v.text, clip(f.text))
+		}
+	}
 }
 
 // joblibWrapper is what joblib puts before the bytes of an array.

@@ -53,10 +53,17 @@ func states() []hostile {
 	for name, body := range map[string]string{
 		"matrix of a file":          call(stackGlobal("xgboost.core", "DMatrix"), "/etc/passwd"),
 		"booster of a file":         stackGlobal("xgboost.core", "Booster") + "NN" + file + "\x87R",
+		"arguments of an address":   stackGlobal("transformers.training_args", "TrainingArguments") + short("out") + "\x85R",
 		"booster of a file by INST": "(NNS'/etc/passwd'\nilightgbm.basic\nBooster\n",
 		"dataset of a file":         stackGlobal("copyreg", "__newobj__") + stackGlobal("lightgbm.basic", "Dataset") + file + "\x86R",
 	} {
 		all = append(all, hostile{name, "a.pkl", []byte(p4(body)), artefact.Malicious, "pickle.call"})
+	}
+	for name, body := range map[string]string{
+		"matrix that a generator makes": stackGlobal("numpy.random._pickle", "__generator_ctor") + file + stackGlobal("xgboost.core", "DMatrix") + "\x86R",
+		"matrix that is made later":     stackGlobal("functools", "partial") + stackGlobal("xgboost.core", "DMatrix") + file + "\x86R",
+	} {
+		all = append(all, hostile{name, "a.pkl", []byte(p4(body)), artefact.Suspicious, "pickle.handed"})
 	}
 	for _, g := range [][2]string{{"sklearn.pipeline", "Memory"}, {"sklearn.ensemble._base", "Parallel"}, {"xgboost.sklearn", "DMatrix"}, {"lightgbm.sklearn", "Path"}} {
 		all = append(all, hostile{"guest " + g[1], "a.pkl", imports(g[0], g[1]), artefact.Suspicious, "pickle.unknown"})

@@ -45,14 +45,15 @@ var callers = map[string]bool{
 // given: it is to be judged by that, and nothing else may get hold of it.
 func Calls(full string) bool { return callers[full] }
 
-// opens are known classes that read a file when they are called with its name. Pickles that are
-// honest make them by their __new__, and put a state into them.
-var opens = map[string]bool{
+// makers are known classes whose constructors read the file, or ask the address, that they are given.
+// Pickles that are honest make them by their __new__, and put a state into them.
+var makers = map[string]bool{
 	"xgboost.core.Booster": true, "xgboost.core.DMatrix": true, "lightgbm.basic.Booster": true, "lightgbm.basic.Dataset": true,
+	"transformers.training_args.TrainingArguments": true, "accelerate.state.PartialState": true,
 }
 
-// Opens says whether a class, by its full name, reads the file that it is called with.
-func Opens(full string) bool { return opens[full] }
+// Makes says whether a class, by its full name, acts on the machine when it is called.
+func Makes(full string) bool { return makers[full] }
 
 // RunKey is what SciPy's distributions have in their state that they run as Python when they are
 // made again.
