@@ -187,13 +187,21 @@ func (p *pickle) build() error {
 	return nil
 }
 
-// restored judges what an object is made again with: some classes run what stands in it.
-func (p *pickle) restored(v, state *value) {
+// classOf is the full name of the class that an object was made of; empty: it is not known.
+func classOf(v *value) string {
 	class := v.made
 	if class != nil && class.kind == aGlobal && class.text == "copyreg._reconstructor" && len(v.items) > 0 {
 		class = v.items[0].item(0)
 	}
-	runs := class != nil && class.kind == aGlobal && globals.RunsState(class.text)
+	if class == nil || class.kind != aGlobal {
+		return ""
+	}
+	return class.text
+}
+
+// restored judges what an object is made again with: some classes run what stands in it.
+func (p *pickle) restored(v, state *value) {
+	runs := globals.RunsState(classOf(v))
 	hidden := runs && (state.kind != aDict || len(state.items) >= maxHeld)
 	for i := 0; i+1 < len(state.items) && state.kind == aDict && !hidden; i += 2 {
 		k, x := state.items[i], state.items[i+1]
@@ -221,6 +229,7 @@ func (p *pickle) global(module, name string) *value {
 	full := module + "." + name
 	v := &value{kind: aGlobal, text: full, cut: int32(len(module))}
 	switch judged, why := judge(module, name); {
+	case full == getattr: // judged by what it is used for
 	case judged == Malicious && !globals.IsName(full):
 		p.found(Suspicious, "pickle.unknown", nextVet, "it imports %s, as no module is called", clip(full))
 	case judged == Malicious:
@@ -242,8 +251,14 @@ func (p *pickle) call(f, args *value) *value {
 	if globals.IsName(f.text) {
 		p.acts++
 	}
-	if f.text == "_codecs.encode" {
+	switch f.text {
+	case "_codecs.encode":
 		return p.encoded(args, made)
+	case getattr:
+		if got := reached(args); got != nil {
+			return got
+		}
+		p.found(Malicious, "pickle.global", nextNever, "it imports %s, which reaches any attribute of anything", getattr)
 	}
 	if judged, _ := judge(f.module(), f.name()); judged == Malicious && globals.IsName(f.text) {
 		if p.said[Malicious] >= maxFindings {
@@ -277,9 +292,29 @@ func (p *pickle) making(f, args *value) {
 // joblibWrapper is what joblib puts before the bytes of an array.
 const joblibWrapper = "joblib.numpy_pickle.NumpyArrayWrapper"
 
+// getattr is what some honest pickles ask for an attribute of their own.
+const getattr = "builtins.getattr"
+
+// reached is an attribute that honest pickles ask for: how a time zone is made again, and the bound
+// method that SciPy's discrete distributions keep in their state. Nil: another one.
+func reached(args *value) *value {
+	of, name := args.item(0), args.item(1)
+	switch {
+	case args.kind != aTuple || len(args.items) != 2 || name.kind != aText || !name.whole:
+	case of.kind == aGlobal && of.text == "zoneinfo.ZoneInfo" && name.text == "_unpickle":
+		return &value{kind: aGlobal, text: of.text + "." + name.text, cut: of.cut}
+	case of.kind == anObject && globals.RunsState(classOf(of)) && name.text == "_entropy":
+		return &value{kind: anObject}
+	}
+	return nil
+}
+
 // handed tells of a caller that becomes part of something instead of being called.
 func (p *pickle) handed(items ...*value) {
 	for _, v := range items {
+		if v.kind == aGlobal && v.text == getattr {
+			p.found(Malicious, "pickle.global", nextNever, "it hands on %s, which reaches any attribute of anything", getattr)
+		}
 		if v.kind == aGlobal && globals.Calls(v.text) {
 			rule := "pickle.handed"
 			if v.text == joblibWrapper {

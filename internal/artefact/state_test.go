@@ -65,6 +65,23 @@ func states() []hostile {
 	} {
 		all = append(all, hostile{name, "a.pkl", []byte(p4(body)), artefact.Suspicious, "pickle.handed"})
 	}
+	get, zone := stackGlobal("builtins", "getattr"), stackGlobal("zoneinfo", "ZoneInfo")
+	for name, body := range map[string]string{
+		"attribute of a zone":              get + zone + short("__init_subclass__") + "\x86R",
+		"attribute of a known class":       get + stackGlobal("numpy", "ndarray") + short("tofile") + "\x86R",
+		"attribute by a call":              get + zone + stackGlobal("builtins", "str") + short("_unpickle") + "\x85R\x86R",
+		"attribute with a default":         get + zone + short("_unpickle") + "N\x87R",
+		"attribute of a distribution":      get + made + short("__class__") + "\x86R",
+		"getattr that is handed on":        get + "\x85",
+		"getattr in a dictionary":          "}" + short("f") + get + "s",
+		"getattr for a partial":            stackGlobal("functools", "partial") + get + zone + "\x86R",
+		"getattr of Python 2":              "(" + zone + short("__dict__") + "ibuiltins\ngetattr\n",
+		"getattr that makes a generator":   stackGlobal("numpy.random._pickle", "__generator_ctor") + short("x") + get + "\x86R",
+		"getattr by copyreg":               stackGlobal("copyreg", "__newobj__") + get + "\x85R",
+		"getattr of what somebody reached": get + get + zone + short("_unpickle") + "\x86R" + short("__globals__") + "\x86R",
+	} {
+		all = append(all, hostile{name, "a.pkl", []byte(p4(body)), artefact.Malicious, "pickle.global"})
+	}
 	for _, g := range [][2]string{{"sklearn.pipeline", "Memory"}, {"sklearn.ensemble._base", "Parallel"}, {"xgboost.sklearn", "DMatrix"}, {"lightgbm.sklearn", "Path"}} {
 		all = append(all, hostile{"guest " + g[1], "a.pkl", imports(g[0], g[1]), artefact.Suspicious, "pickle.unknown"})
 	}
@@ -79,6 +96,8 @@ func TestHonestStates(t *testing.T) {
 		"two shapes":     made + long(parser("a, b2, ", "loc=0, scale=1", "loc, scale")) + "ub",
 		"discrete":       made + long(parser("low, high, ", "loc=0", "loc, 1")) + "ub",
 		"frozen":         stackGlobal("scipy.stats._distn_infrastructure", "rv_continuous_frozen") + ")\x81}(" + short("args") + "K\x01K\x02\x86" + short("a") + "K\x01ub",
+		"time zone":      stackGlobal("builtins", "getattr") + stackGlobal("zoneinfo", "ZoneInfo") + short("_unpickle") + "\x86R" + short("UTC") + "\x88\x86R",
+		"bound method":   stackGlobal("builtins", "getattr") + stackGlobal("scipy.stats._discrete_distns", "randint_gen") + ")\x81" + short("_entropy") + "\x86R",
 		"booster":        stackGlobal("xgboost.core", "Booster") + ")\x81}" + short("handle") + "Nsb",
 		"booster of old": global("copyreg", "_reconstructor") + global("lightgbm.basic", "Booster") + global("builtins", "object") + "N\x87R}b",
 	} {

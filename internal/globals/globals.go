@@ -205,10 +205,10 @@ math: exp log sqrt
 re: _compile
 argparse: Namespace
 types: SimpleNamespace
-zoneinfo: ZoneInfo
+zoneinfo: ZoneInfo ZoneInfo._unpickle
 pytz: _UTC _p utc
 numpy: dtype ndarray generic bool bool_ int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 float32 float64 longdouble complex64 complex128 str_ bytes_ void object_ datetime64 timedelta64 recarray record intc intp matrix float_ int_
-numpy: log log1p exp expm1 sqrt square abs absolute sin cos tanh identity sum mean
+numpy: vectorize log log1p exp expm1 sqrt square abs absolute sin cos tanh identity sum mean
 numpy.core.multiarray: _reconstruct scalar
 numpy.core.numeric: _frombuffer
 numpy.core.numerictypes: bool_
@@ -235,6 +235,7 @@ scipy.stats._distn_infrastructure: rv_continuous_frozen rv_discrete_frozen
 scipy.stats._continuous_distns: uniform_gen norm_gen expon_gen loguniform_gen reciprocal_gen
 scipy.special._ufuncs: expit logit
 scipy.stats._continuous_distns: gamma_gen beta_gen expon_gen lognorm_gen truncnorm_gen halfnorm_gen chi2_gen t_gen weibull_min_gen pareto_gen triang_gen loguniform_gen
+scipy.stats._discrete_distns: randint_gen poisson_gen binom_gen geom_gen nbinom_gen bernoulli_gen hypergeom_gen zipf_gen logser_gen
 scipy.interpolate._bsplines: BSpline
 scipy.interpolate._cubic: CubicSpline PchipInterpolator Akima1DInterpolator CubicHermiteSpline
 scipy.interpolate._interpolate: PPoly BPoly interp1d
@@ -338,7 +339,7 @@ which starts processes or threads: multiprocessing threading _thread concurrent 
 which calls machine code: ctypes _ctypes cffi mmap llvmlite numba _testcapi _xxsubinterpreters _interpreters
 which loads another pickle, or code: pickle _pickle cloudpickle dill marshal shelve dbm jsonpickle joblib.load joblib.numpy_pickle.load pandas.read_pickle pandas.io.pickle numpy.load numpy.core.multiarray.fromfile torch.load torch.serialization.load torch.hub torch.jit.load torch.package yaml ruamel _aix_support _osx_support
 which reads or writes files: io.open io.FileIO io.open_code _io codecs.open codecs.getreader fileinput linecache tempfile glob fnmatch zipfile tarfile gzip bz2 lzma logging sqlite3 csv configparser netrc mailbox nturl2path numpy.fromfile numpy.memmap numpy.save numpy.savez numpy.savetxt numpy.loadtxt numpy.genfromtxt numpy.tofile numpy.DataSource numpy.lib.npyio numpy.lib._datasource numpy.lib.format pandas.read_csv pandas.read_json pandas.read_sql pandas.read_html pandas.io getpass uuid._get_command_stdout
-which evaluates text, or starts compilers: numpy.testing numpy.f2py numpy.distutils numpy.ctypeslib numpy.lib.utils numpy.core.records.fromfile numpy.vectorize numpy.frompyfunc numpy.fromfunction numpy.apply_along_axis numpy.piecewise pandas.eval pandas.core.computation sympy jinja2 mako django flask IPython ipykernel jupyter_client nbconvert torch._inductor torch._dynamo torch.utils torch.fx torch.ops torch.classes torch.distributed torch.cuda torch.testing torch.onnx torch.compile torch.jit torch._C._jit_eval torch.library torch.export torch.multiprocessing torch.backends.xeon cython Cython pyximport scipy.weave scipy._lib scipy.io sklearn.datasets sklearn.externals sklearn.utils.estimator_checks sklearn.utils._testing statsmodels.iolib nltk tensorflow.io tensorflow.py_function tensorflow.numpy_function tensorflow.load_op_library tensorflow.keras.models keras.models keras.saving keras.layers.Lambda tensorflow.python
+which evaluates text, or starts compilers: numpy.testing numpy.f2py numpy.distutils numpy.ctypeslib numpy.lib.utils numpy.core.records.fromfile numpy.frompyfunc numpy.fromfunction numpy.apply_along_axis numpy.piecewise pandas.eval pandas.core.computation sympy jinja2 mako django flask IPython ipykernel jupyter_client nbconvert torch._inductor torch._dynamo torch.utils torch.fx torch.ops torch.classes torch.distributed torch.cuda torch.testing torch.onnx torch.compile torch.jit torch._C._jit_eval torch.library torch.export torch.multiprocessing torch.backends.xeon cython Cython pyximport scipy.weave scipy._lib scipy.io sklearn.datasets sklearn.externals sklearn.utils.estimator_checks sklearn.utils._testing statsmodels.iolib nltk tensorflow.io tensorflow.py_function tensorflow.numpy_function tensorflow.load_op_library tensorflow.keras.models keras.models keras.saving keras.layers.Lambda tensorflow.python
 `
 
 // anywhere are modules that are dangerous wherever they stand in a dotted name: a harmless
