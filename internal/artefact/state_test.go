@@ -3,6 +3,8 @@ package artefact_test
 import (
 	"encoding/binary"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -103,6 +105,46 @@ func TestHonestStates(t *testing.T) {
 	} {
 		if got := scanned(t, "a.pkl", []byte(p4(body))); got.Verdict != artefact.Clean {
 			t.Errorf("%s: %+v", name, got)
+		}
+	}
+}
+
+// TestExternalData has ONNX files whose numbers lie beside them: twice said where, beyond what there is,
+// and in what training begins with.
+func TestExternalData(t *testing.T) {
+	entry := func(key, value string) []byte {
+		return message(13, message(1, []byte(key)), message(2, []byte(value)))
+	}
+	model := func(entries ...[]byte) []byte {
+		return append([]byte("\x08\x08"), message(7, message(5, append([][]byte{message(8, []byte("w"))}, entries...)...))...)
+	}
+	training := func(entries ...[]byte) []byte {
+		return append([]byte("\x08\x08"), message(20, message(1, message(5, append([][]byte{message(8, []byte("w"))}, entries...)...)))...)
+	}
+	for _, c := range []struct {
+		what string
+		file []byte
+		want artefact.Severity
+	}{
+		{"as it should be", model(entry("location", "w.bin"), entry("offset", "4"), entry("length", "4")), artefact.Clean},
+		{"to the end", model(entry("location", "w.bin"), entry("offset", "8")), artefact.Clean},
+		{"a place twice", model(entry("location", "w.bin"), entry("location", "w.bin")), artefact.Suspicious},
+		{"a place elsewhere, and then here", model(entry("location", "../x"), entry("location", "w.bin")), artefact.Malicious},
+		{"behind the end", model(entry("location", "w.bin"), entry("offset", "9")), artefact.Suspicious},
+		{"more than there is", model(entry("location", "w.bin"), entry("offset", "4"), entry("length", "5")), artefact.Suspicious},
+		{"beyond numbers", model(entry("location", "w.bin"), entry("offset", "4"), entry("length", "9223372036854775807")), artefact.Suspicious},
+		{"no number", model(entry("location", "w.bin"), entry("offset", "-1")), artefact.Suspicious},
+		{"where training begins", training(entry("location", "../x")), artefact.Malicious},
+	} {
+		dir := t.TempDir()
+		for name, b := range map[string][]byte{"m.onnx": c.file, "w.bin": make([]byte, 8)} {
+			if err := os.WriteFile(filepath.Join(dir, name), b, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		got, err := (&artefact.Scan{Path: dir}).Run(t.Context())
+		if err != nil || got.Verdict != c.want {
+			t.Errorf("%s: %+v, %v", c.what, got, err)
 		}
 	}
 }
