@@ -211,13 +211,14 @@ func graphs() []hostile {
 		{"template that never closes", "chat_template.jinja", []byte(`{{ '\' }} ' ~ x.__class__`), artefact.Malicious, "template"},
 		{"template that includes", "chat_template.jinja", []byte(`text {%- include '/etc/passwd' %}`), artefact.Malicious, "template"},
 		{"tokenizer's template", "tokenizer_config.json", []byte(`{"chat_template":"{{ cycler.__init__.__globals__.os.popen('id') }}"}`), artefact.Malicious, "template"},
+		{"GGUF, tensors that are not there", "m.gguf", append(append([]byte("GGUF\x03\x00\x00\x00"), "\x05\x00\x00\x00\x00\x00\x00\x00"...), make([]byte, 8)...), artefact.Suspicious, "gguf.header"},
 		{"GGUF damaged", "m.gguf", ggufOf("tokenizer.chat_template", "x")[:40], artefact.Unreadable, "gguf.header"},
 	}
 }
 
 // TestHostile scans files that are attacks, each made here.
 func TestHostile(t *testing.T) {
-	all := append(append(append(append(picklesThatAct(), picklesThatHide()...), archives()...), graphs()...), reviewed()...)
+	all := append(append(append(append(picklesThatAct(), picklesThatHide()...), archives()...), graphs()...), append(reviewed(), states()...)...)
 	if len(all) < 80 {
 		t.Fatalf("only %d", len(all))
 	}

@@ -175,6 +175,7 @@ func (p *pickle) build() error {
 	case anObject:
 		v.state = items[0]
 		p.handed(v.state)
+		p.restored(v, v.state)
 		switch {
 		case v.made == nil || v.made.kind != aGlobal:
 		case v.made.text == joblibWrapper && !p.forked:
@@ -184,6 +185,31 @@ func (p *pickle) build() error {
 		}
 	}
 	return nil
+}
+
+// classOf is the full name of the class that an object was made of; empty: it is not known.
+func classOf(v *value) string {
+	class := v.made
+	if class != nil && class.kind == aGlobal && class.text == "copyreg._reconstructor" && len(v.items) > 0 {
+		class = v.items[0].item(0)
+	}
+	if class == nil || class.kind != aGlobal {
+		return ""
+	}
+	return class.text
+}
+
+// restored judges what an object is made again with: some classes run what stands in it.
+func (p *pickle) restored(v, state *value) {
+	runs := globals.RunsState(classOf(v))
+	hidden := runs && (state.kind != aDict || len(state.items) >= maxHeld)
+	for i := 0; i+1 < len(state.items) && state.kind == aDict && !hidden; i += 2 {
+		k, x := state.items[i], state.items[i+1]
+		hidden = runs && (k.kind != aText || !k.whole) || k.text == globals.RunKey && !(x.kind == aText && x.whole && globals.IsParser(x.text))
+	}
+	if hidden {
+		p.found(Malicious, "pickle.state", nextNever, "it makes a distribution of SciPy again, which runs Python that stands in its state, and that is not what SciPy writes there")
+	}
 }
 
 // found tells of something at the opcode that is followed.
@@ -203,6 +229,7 @@ func (p *pickle) global(module, name string) *value {
 	full := module + "." + name
 	v := &value{kind: aGlobal, text: full, cut: int32(len(module))}
 	switch judged, why := judge(module, name); {
+	case full == getattr: // judged by what it is used for
 	case judged == Malicious && !globals.IsName(full):
 		p.found(Suspicious, "pickle.unknown", nextVet, "it imports %s, as no module is called", clip(full))
 	case judged == Malicious:
@@ -224,8 +251,14 @@ func (p *pickle) call(f, args *value) *value {
 	if globals.IsName(f.text) {
 		p.acts++
 	}
-	if f.text == "_codecs.encode" {
+	switch f.text {
+	case "_codecs.encode":
 		return p.encoded(args, made)
+	case getattr:
+		if got := reached(args); got != nil {
+			return got
+		}
+		p.found(Malicious, "pickle.global", nextNever, "it imports %s, which reaches any attribute of anything", getattr)
 	}
 	if judged, _ := judge(f.module(), f.name()); judged == Malicious && globals.IsName(f.text) {
 		if p.said[Malicious] >= maxFindings {
@@ -233,18 +266,55 @@ func (p *pickle) call(f, args *value) *value {
 		}
 		p.found(Malicious, "pickle.call", nextNever, "it calls %s(%s) when it is loaded", clip(f.text), args.shown())
 	}
+	p.making(f, args)
 	if by := p.through(f, args); by != nil {
 		return by
 	}
 	return made
 }
 
+// making judges the constructors of known classes that act by what they are given: called here, or
+// given to something that may call them.
+func (p *pickle) making(f, args *value) {
+	if p.op != 0x81 && p.op != 0x92 && globals.Makes(f.text) && (args.kind != aTuple || len(args.items) > 0) {
+		p.found(Malicious, "pickle.call", nextNever, "it calls %s(%s), which reads that file, or asks that address, when it is loaded", clip(f.text), args.shown())
+	}
+	if strings.HasPrefix(f.text, "copyreg.") {
+		return // which makes them by their __new__
+	}
+	for _, v := range args.items {
+		if v.kind == aGlobal && globals.Makes(v.text) {
+			p.found(Suspicious, "pickle.handed", nextVet, "it gives %s to %s, which may call it with the name of a file", v.text, clip(f.text))
+		}
+	}
+}
+
 // joblibWrapper is what joblib puts before the bytes of an array.
 const joblibWrapper = "joblib.numpy_pickle.NumpyArrayWrapper"
+
+// getattr is what some honest pickles ask for an attribute of their own.
+const getattr = "builtins.getattr"
+
+// reached is an attribute that honest pickles ask for: how a time zone is made again, and the bound
+// method that SciPy's discrete distributions keep in their state. Nil: another one.
+func reached(args *value) *value {
+	of, name := args.item(0), args.item(1)
+	switch {
+	case args.kind != aTuple || len(args.items) != 2 || name.kind != aText || !name.whole:
+	case of.kind == aGlobal && of.text == "zoneinfo.ZoneInfo" && name.text == "_unpickle":
+		return &value{kind: aGlobal, text: of.text + "." + name.text, cut: of.cut}
+	case of.kind == anObject && globals.RunsState(classOf(of)) && name.text == "_entropy":
+		return &value{kind: anObject}
+	}
+	return nil
+}
 
 // handed tells of a caller that becomes part of something instead of being called.
 func (p *pickle) handed(items ...*value) {
 	for _, v := range items {
+		if v.kind == aGlobal && v.text == getattr {
+			p.found(Malicious, "pickle.global", nextNever, "it hands on %s, which reaches any attribute of anything", getattr)
+		}
 		if v.kind == aGlobal && globals.Calls(v.text) {
 			rule := "pickle.handed"
 			if v.text == joblibWrapper {
@@ -272,7 +342,9 @@ func (p *pickle) through(f, args *value) *value {
 			p.found(Suspicious, "pickle.nested", nextConvert, "it loads a pickle out of bytes that are too many to be looked at, or come from a call")
 		}
 	case "torch._tensor._rebuild_from_type_v2":
-		return p.call(args.item(0), args.item(2))
+		made := p.call(args.item(0), args.item(2))
+		p.restored(made, args.item(3))
+		return made
 	case "copyreg._reconstructor":
 		if args.item(0).kind != aGlobal || args.item(1).kind != aGlobal {
 			p.found(Suspicious, "pickle.call", nextVet, "it makes something of a class that another call gave back, which can be anything")

@@ -1,12 +1,14 @@
 package artefact
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"math"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"google.golang.org/protobuf/encoding/protowire"
@@ -254,6 +256,13 @@ func (s *scan) onnx(w part, m *wire, size int64) error {
 				}
 				return nil
 			})
+		case f.number == 20: // what training begins with, and does
+			return m.fields(f.at, f.end, func(g field) error {
+				if g.bytes && (g.number == 1 || g.number == 2) {
+					return s.graph(w, m, g, 0)
+				}
+				return nil
+			})
 		}
 		return nil
 	})
@@ -344,6 +353,12 @@ func (s *scan) onnxTensor(w part, m *wire, t field) error {
 			}
 			return nil
 		})
+		if was, twice := external[key]; twice {
+			s.tell(w, Finding{Severity: Suspicious, Rule: "onnx.external", Offset: t.at, Why: "its external data have the key " + clip(key) + " twice: readers differ in which of them they take", Next: nextVet})
+			if key == "location" {
+				s.external(w, t.at, was, external)
+			}
+		}
 		external[key] = value
 		return err
 	})
@@ -353,13 +368,21 @@ func (s *scan) onnxTensor(w part, m *wire, t field) error {
 		}
 	}
 	if location, ok := external["location"]; ok {
-		s.external(w, t.at, location)
+		s.external(w, t.at, location, external)
 	}
 	return err
 }
 
+// beyond reports whether a place in a file is none that it has. What is not said is the beginning, and
+// the rest.
+func beyond(offset, length string, size int64) bool {
+	from, err := strconv.ParseInt(cmp.Or(offset, "0"), 10, 64)
+	n, also := strconv.ParseInt(cmp.Or(length, "0"), 10, 64)
+	return err != nil || also != nil || from < 0 || n < 0 || from > size || n > size-from
+}
+
 // external judges where a tensor's numbers are said to lie.
-func (s *scan) external(w part, at int64, location string) {
+func (s *scan) external(w part, at int64, location string, said map[string]string) {
 	how := escapes(location)
 	if how == "" && strings.Contains(location, "://") {
 		how = "is an address"
@@ -377,5 +400,7 @@ func (s *scan) external(w part, at int64, location string) {
 		s.tell(w, Finding{Severity: Unreadable, Rule: "onnx.external", Offset: at, Why: "the file of its numbers, " + clip(location) + ", is not there", Next: nextAgain})
 	case !info.Mode().IsRegular():
 		s.tell(w, Finding{Severity: Suspicious, Rule: "onnx.external", Offset: at, Why: "the file of its numbers, " + clip(location) + ", is a link or no file: it leads elsewhere", Next: "put the file itself in its place"})
+	case beyond(said["offset"], said["length"], info.Size()):
+		s.tell(w, Finding{Severity: Suspicious, Rule: "onnx.external", Offset: at, Why: fmt.Sprintf("its numbers lie at %s in %s, %s bytes of them: the file has %d", clip(cmp.Or(said["offset"], "0")), clip(location), clip(cmp.Or(said["length"], "all")), info.Size()), Next: nextAgain})
 	}
 }

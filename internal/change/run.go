@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/ledger"
+	"github.com/pavise/pavise/internal/policy"
 	"github.com/pavise/pavise/internal/store"
 )
 
@@ -41,8 +43,11 @@ func (c *Changes) advance(ctx context.Context, ch *Change) error {
 	switch from {
 	case Open, Ran:
 		told, err := c.told(ctx, ch)
-		if err != nil || len(told.people) < ch.Rule.Need && !(from == Open && told.broken) || from == Ran && !told.proposed {
+		if err != nil || from == Ran && !told.proposed {
 			return err
+		}
+		if len(told.people) < ch.Rule.Need && !(from == Open && told.broken) {
+			return c.invented(ctx, ch)
 		}
 		if from == Ran {
 			ch.end(Done, c.now(), "approved afterwards")
@@ -107,6 +112,32 @@ func (c *Changes) checkApproved(ctx context.Context, ch *Change, runner Runner) 
 		return c.unproven(ctx, ch, fmt.Sprintf("the evidence log does not hold the %d approvals it takes: it holds %d", ch.Rule.Need, len(told.people)))
 	case !c.now().Before(ch.Until):
 		return c.expire(ctx, ch)
+	}
+	return nil
+}
+
+// invented tells of a change of which the database has votes enough, where the log does not and one of
+// them was never begun: somebody wrote it there. It counts for nothing, and the change goes on. A vote
+// of somebody who may not do the act any more was begun, and so was one that was cut off.
+func (c *Changes) invented(ctx context.Context, ch *Change) error {
+	yes := slices.DeleteFunc(slices.Clone(ch.Votes), func(v Vote) bool { return !v.Yes })
+	if len(yes) < ch.Rule.Need || ch.Record < c.log.First() {
+		return nil
+	}
+	filter := ledger.Filter{Tenant: ch.Name.Tenant, Kinds: []string{policy.VerbApprove}, On: ch.Name.String()}
+	for _, v := range yes {
+		begun := false
+		for found, err := range c.log.Select(ctx, filter, v.Record, v.Record+1) {
+			if err != nil {
+				return fmt.Errorf("read how the vote of %s on change %s began: %w", v.By, ch.Name, err)
+			}
+			begun = found.Who != nil && found.Who.Name() == v.By
+		}
+		if !begun {
+			told := *ch
+			told.Outcome = fmt.Sprintf("the database has a vote of %s that the evidence log does not hold: it counts for nothing", v.By)
+			return c.note(ctx, "change.unproven", &told, pavise.Critical)
+		}
 	}
 	return nil
 }

@@ -181,7 +181,7 @@ func (w *world) alarmed(t testing.TB, ch *Change) {
 }
 
 // TestVotesInTheTableAloneRunNothing puts votes into the table between two real ones.
-// They count for nothing when the change is weighed.
+// They count for nothing when the change is weighed, and once they seem to suffice that is told.
 func TestVotesInTheTableAloneRunNothing(t *testing.T) {
 	w := newWorld(t)
 	w.rule(t, "lamp.set", Rule{Need: 3, Days: 3})
@@ -192,6 +192,7 @@ func TestVotesInTheTableAloneRunNothing(t *testing.T) {
 		t.Errorf("it is %s: %s", now.State, now.Outcome)
 	}
 	w.expect(t, ch, Open, 0)
+	w.alarmed(t, ch)
 	w.approve(t, dave, ch) // whose name was used votes for the first time
 	w.expect(t, ch, Done, 1)
 }

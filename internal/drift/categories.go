@@ -2,6 +2,8 @@ package drift
 
 import (
 	"encoding/binary"
+	"maps"
+	"math/bits"
 	"math/rand/v2"
 	"slices"
 )
@@ -57,6 +59,56 @@ func NewCategories(counts map[string]int, whole bool) *Categories {
 	c.Open = !whole || rare > maxRare
 	c.lay()
 	return c
+}
+
+// often is how many times each text of a baseline is there, so that all of it is both what bins are
+// made of and what is counted in them.
+const often = 5
+
+// CountedCategories makes the bins of a baseline's texts, and what it has in them. More is how many
+// of its values are texts that are not among those counted: none, where these are whole.
+//
+// Where texts are rare it is chance which of them came, and which came often enough for a bin of
+// their own. Who holds others to the same rows finds that those come less now, and that there are
+// new ones, although nothing moved. So bins are made of one half of the values then, drawn one by
+// one, and the other half is what lies in them (data splitting: D. R. Cox, Biometrika 62, 1975).
+// Halved says that it is so; what else there is of the column is to be halved with it ([Half]).
+func CountedCategories(counts map[string]int, more uint64, whole bool) (c *Categories, base *Histogram, halved bool) {
+	bins, held := counts, counts
+	if halved = !whole || len(counts) > maxNames; !halved {
+		for text, n := range counts {
+			halved = halved || n < often || len(text) > maxName
+		}
+	}
+	if halved {
+		bins, held = map[string]int{}, map[string]int{}
+		rng := rand.New(rand.NewPCG(0x68616c66, 0x66)) // the same rows give the same bins
+		for _, text := range slices.Sorted(maps.Keys(counts)) {
+			n := heads(rng, counts[text])
+			if n > 0 {
+				bins[text] = n
+			}
+			held[text] = counts[text] - n
+		}
+		more = uint64(Half(uint32(more)))
+	}
+	c, base = NewCategories(bins, whole), &Histogram{}
+	for text, n := range held {
+		base.Bins[c.Place([]byte(text))] += uint32(n)
+	}
+	base.Bins[restBin] += uint32(more)
+	return c, base, halved
+}
+
+// Half is what is counted of a column's values that are not texts, where its texts were halved.
+func Half(n uint32) uint32 { return n/2 + n&1 }
+
+// heads is how often a coin that is thrown n times shows its head.
+func heads(rng *rand.Rand, n int) (k int) {
+	for ; n >= 64; n -= 64 {
+		k += bits.OnesCount64(rng.Uint64())
+	}
+	return k + bits.OnesCount64(rng.Uint64()&(1<<n-1))
 }
 
 // spots are two hashes (FNV-1a, and it mixed once more).

@@ -106,6 +106,11 @@ func (o *Outcome) shape(kind Kind, bins int, base, now *Histogram, n, m float64)
 		tests = 3
 	}
 	o.Unseen = max(0, outside/m-inside/n)
+	if kind == Number && inside < n {
+		// Bins end where the baseline did: others go further by chance alone, as often as if two
+		// more of its own rows had (S. S. Wilks, Ann. Math. Stat. 12, 1941).
+		inside++
+	}
 	o.UnseeP = proportions(inside, n, outside, m)
 	o.effect(ByUnseen, o.Unseen/LeastUnseen)
 	return tests

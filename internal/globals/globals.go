@@ -45,6 +45,45 @@ var callers = map[string]bool{
 // given: it is to be judged by that, and nothing else may get hold of it.
 func Calls(full string) bool { return callers[full] }
 
+// makers are known classes whose constructors read the file, or ask the address, that they are given.
+// Pickles that are honest make them by their __new__, and put a state into them.
+var makers = map[string]bool{
+	"xgboost.core.Booster": true, "xgboost.core.DMatrix": true, "lightgbm.basic.Booster": true, "lightgbm.basic.Dataset": true,
+	"transformers.training_args.TrainingArguments": true, "accelerate.state.PartialState": true,
+}
+
+// Makes says whether a class, by its full name, acts on the machine when it is called.
+func Makes(full string) bool { return makers[full] }
+
+// RunKey is what SciPy's distributions have in their state that they run as Python when they are
+// made again.
+const RunKey = "_parse_arg_template"
+
+// RunsState says whether a class, by its full name, does so.
+func RunsState(full string) bool { return strings.HasPrefix(full, "scipy.stats.") }
+
+// IsParser says whether what stands under RunKey is what SciPy writes there: three functions that
+// hand on the names of a distribution's shapes (scipy.stats._distn_infrastructure).
+func IsParser(text string) bool {
+	const head = "\ndef _parse_args(self, "
+	for _, place := range [][2]string{{" loc=0, scale=1", " loc, scale"}, {" loc=0", " loc, 1"}} {
+		rest, ok := strings.CutPrefix(text, head)
+		shapes, _, found := strings.Cut(rest, place[0]+"):")
+		if !ok || !found || strings.ContainsFunc(shapes, func(r rune) bool { return !strings.ContainsRune(shapeLetters, r) }) {
+			continue
+		}
+		if text == head+shapes+place[0]+"):\n    return ("+shapes+"),"+place[1]+
+			"\n\ndef _parse_args_rvs(self, "+shapes+place[0]+", size=None):\n    return self._argcheck_rvs("+shapes+place[1]+
+			", size=size)\n\ndef _parse_args_stats(self, "+shapes+place[0]+", moments='mv'):\n    return ("+shapes+"),"+place[1]+", moments\n" {
+			return true
+		}
+	}
+	return false
+}
+
+// shapeLetters are those of names, and what parts them.
+const shapeLetters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_, "
+
 // IsName says whether a text can be the full name of something in a module, as texts that are
 // no pickles hardly are.
 func IsName(s string) bool {
@@ -65,7 +104,7 @@ func Judge(module, name string) (Meaning, string) {
 		return Known, "" // TorchScript's name for what stands in the archive itself; there is no such module
 	}
 	lists := lists()
-	if lists.known[module+":"+name] || lists.classes.holds(module) && isClass(name) {
+	if lists.known[module+":"+name] || lists.classes.holds(module) && isClass(name) && !lists.guests[name] {
 		return Known, ""
 	}
 	full := module + "." + name
@@ -116,11 +155,12 @@ type globalLists struct {
 	known     map[string]bool   // "module:name"
 	classes   prefixes          // modules whose classes are all known
 	dangerous map[string]string // module, or module.name, to what it does
+	guests    map[string]bool   // what such modules import from elsewhere
 	anywhere  map[string]bool   // wherever it stands in a name
 }
 
 var lists = sync.OnceValue(func() *globalLists {
-	l := &globalLists{known: map[string]bool{}, dangerous: map[string]string{}, anywhere: map[string]bool{}}
+	l := &globalLists{known: map[string]bool{}, dangerous: map[string]string{}, guests: map[string]bool{}, anywhere: map[string]bool{}}
 	for line := range strings.Lines(knownGlobals) {
 		module, names, _ := strings.Cut(strings.TrimSpace(line), ": ")
 		for name := range strings.FieldsSeq(names) {
@@ -133,6 +173,9 @@ var lists = sync.OnceValue(func() *globalLists {
 		for name := range strings.FieldsSeq(names) {
 			l.dangerous[name] = why
 		}
+	}
+	for name := range strings.FieldsSeq(guestClasses) {
+		l.guests[name] = true
 	}
 	for name := range strings.FieldsSeq(anywhere) {
 		l.anywhere[name] = true
@@ -162,10 +205,10 @@ math: exp log sqrt
 re: _compile
 argparse: Namespace
 types: SimpleNamespace
-zoneinfo: ZoneInfo
+zoneinfo: ZoneInfo ZoneInfo._unpickle
 pytz: _UTC _p utc
 numpy: dtype ndarray generic bool bool_ int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 float32 float64 longdouble complex64 complex128 str_ bytes_ void object_ datetime64 timedelta64 recarray record intc intp matrix float_ int_
-numpy: log log1p exp expm1 sqrt square abs absolute sin cos tanh identity sum mean
+numpy: vectorize log log1p exp expm1 sqrt square abs absolute sin cos tanh identity sum mean
 numpy.core.multiarray: _reconstruct scalar
 numpy.core.numeric: _frombuffer
 numpy.core.numerictypes: bool_
@@ -191,6 +234,22 @@ scipy.sparse.coo: coo_matrix
 scipy.stats._distn_infrastructure: rv_continuous_frozen rv_discrete_frozen
 scipy.stats._continuous_distns: uniform_gen norm_gen expon_gen loguniform_gen reciprocal_gen
 scipy.special._ufuncs: expit logit
+scipy.stats._continuous_distns: gamma_gen beta_gen expon_gen lognorm_gen truncnorm_gen halfnorm_gen chi2_gen t_gen weibull_min_gen pareto_gen triang_gen loguniform_gen
+scipy.stats._discrete_distns: randint_gen poisson_gen binom_gen geom_gen nbinom_gen bernoulli_gen hypergeom_gen zipf_gen logser_gen
+scipy.interpolate._bsplines: BSpline
+scipy.interpolate._cubic: CubicSpline PchipInterpolator Akima1DInterpolator CubicHermiteSpline
+scipy.interpolate._interpolate: PPoly BPoly interp1d
+scipy._lib.array_api_compat.numpy._aliases: asarray
+scipy.spatial._ckdtree: cKDTree
+scipy.spatial._kdtree: KDTree
+scipy.sparse._bsr: bsr_matrix bsr_array
+scipy.sparse._dia: dia_matrix dia_array
+sklearn.metrics._ranking: roc_auc_score average_precision_score top_k_accuracy_score dcg_score ndcg_score label_ranking_average_precision_score label_ranking_loss coverage_error roc_curve precision_recall_curve auc
+sklearn.metrics._classification: accuracy_score balanced_accuracy_score f1_score fbeta_score precision_score recall_score jaccard_score matthews_corrcoef cohen_kappa_score log_loss brier_score_loss hamming_loss zero_one_loss hinge_loss confusion_matrix class_likelihood_ratios d2_log_loss_score
+sklearn.metrics._regression: r2_score explained_variance_score max_error mean_absolute_error mean_squared_error root_mean_squared_error mean_squared_log_error root_mean_squared_log_error median_absolute_error mean_absolute_percentage_error mean_pinball_loss mean_poisson_deviance mean_gamma_deviance mean_tweedie_deviance d2_absolute_error_score d2_pinball_score d2_tweedie_score
+sklearn.metrics.cluster._supervised: adjusted_rand_score rand_score mutual_info_score adjusted_mutual_info_score normalized_mutual_info_score homogeneity_score completeness_score v_measure_score fowlkes_mallows_score
+sklearn.metrics.cluster._unsupervised: silhouette_score calinski_harabasz_score davies_bouldin_score
+sklearn.utils._metadata_requests: MetadataRequest MethodMetadataRequest
 sklearn.neighbors._kd_tree: newObj
 sklearn.neighbors._ball_tree: newObj
 sklearn.metrics._dist_metrics: newObj
@@ -204,6 +263,7 @@ sklearn.utils.validation: _DataFrameWrapper
 sklearn._loss._loss: __pyx_unpickle_CyHalfSquaredError __pyx_unpickle_CyHalfBinomialLoss __pyx_unpickle_CyHalfMultinomialLoss __pyx_unpickle_CyLossFunction
 sklearn._loss.link: __pyx_unpickle_Interval
 joblib.numpy_pickle: NumpyArrayWrapper
+pandas: CategoricalIndex PeriodDtype DatetimeTZDtype IntervalDtype PeriodIndex TimedeltaIndex IntervalIndex Period
 pandas: DataFrame Series Index RangeIndex MultiIndex DatetimeIndex Timestamp Timedelta Categorical CategoricalDtype StringDtype Interval Int64Dtype Float64Dtype BooleanDtype
 pandas.arrays: ArrowStringArray ArrowExtensionArray StringArray DatetimeArray TimedeltaArray IntegerArray FloatingArray BooleanArray NumpyExtensionArray SparseArray IntervalArray PeriodArray
 pyarrow.lib: _restore_array type_for_alias py_buffer
@@ -261,6 +321,10 @@ torch.nn.modules torch.nn.quantized torch.optim
 xgboost.sklearn lightgbm.sklearn
 `
 
+// guestClasses stand in modules of knownClasses, and are others': a pickle of one names the module
+// that it is of.
+const guestClasses = "Booster DMatrix QuantileDMatrix Dataset Path Parallel Memory ThreadPoolExecutor StringIO BytesIO"
+
 // dangerousGlobals are modules, with all that is in them, and names in modules, by what they
 // do.
 const dangerousGlobals = `
@@ -275,7 +339,7 @@ which starts processes or threads: multiprocessing threading _thread concurrent 
 which calls machine code: ctypes _ctypes cffi mmap llvmlite numba _testcapi _xxsubinterpreters _interpreters
 which loads another pickle, or code: pickle _pickle cloudpickle dill marshal shelve dbm jsonpickle joblib.load joblib.numpy_pickle.load pandas.read_pickle pandas.io.pickle numpy.load numpy.core.multiarray.fromfile torch.load torch.serialization.load torch.hub torch.jit.load torch.package yaml ruamel _aix_support _osx_support
 which reads or writes files: io.open io.FileIO io.open_code _io codecs.open codecs.getreader fileinput linecache tempfile glob fnmatch zipfile tarfile gzip bz2 lzma logging sqlite3 csv configparser netrc mailbox nturl2path numpy.fromfile numpy.memmap numpy.save numpy.savez numpy.savetxt numpy.loadtxt numpy.genfromtxt numpy.tofile numpy.DataSource numpy.lib.npyio numpy.lib._datasource numpy.lib.format pandas.read_csv pandas.read_json pandas.read_sql pandas.read_html pandas.io getpass uuid._get_command_stdout
-which evaluates text, or starts compilers: numpy.testing numpy.f2py numpy.distutils numpy.ctypeslib numpy.lib.utils numpy.core.records.fromfile numpy.vectorize numpy.frompyfunc numpy.fromfunction numpy.apply_along_axis numpy.piecewise pandas.eval pandas.core.computation sympy jinja2 mako django flask IPython ipykernel jupyter_client nbconvert torch._inductor torch._dynamo torch.utils torch.fx torch.ops torch.classes torch.distributed torch.cuda torch.testing torch.onnx torch.compile torch.jit torch._C._jit_eval torch.library torch.export torch.multiprocessing torch.backends.xeon cython Cython pyximport scipy.weave scipy._lib scipy.io sklearn.datasets sklearn.externals sklearn.utils.estimator_checks sklearn.utils._testing statsmodels.iolib nltk tensorflow.io tensorflow.py_function tensorflow.numpy_function tensorflow.load_op_library tensorflow.keras.models keras.models keras.saving keras.layers.Lambda tensorflow.python
+which evaluates text, or starts compilers: numpy.testing numpy.f2py numpy.distutils numpy.ctypeslib numpy.lib.utils numpy.core.records.fromfile numpy.frompyfunc numpy.fromfunction numpy.apply_along_axis numpy.piecewise pandas.eval pandas.core.computation sympy jinja2 mako django flask IPython ipykernel jupyter_client nbconvert torch._inductor torch._dynamo torch.utils torch.fx torch.ops torch.classes torch.distributed torch.cuda torch.testing torch.onnx torch.compile torch.jit torch._C._jit_eval torch.library torch.export torch.multiprocessing torch.backends.xeon cython Cython pyximport scipy.weave scipy._lib scipy.io sklearn.datasets sklearn.externals sklearn.utils.estimator_checks sklearn.utils._testing statsmodels.iolib nltk tensorflow.io tensorflow.py_function tensorflow.numpy_function tensorflow.load_op_library tensorflow.keras.models keras.models keras.saving keras.layers.Lambda tensorflow.python
 `
 
 // anywhere are modules that are dangerous wherever they stand in a dotted name: a harmless

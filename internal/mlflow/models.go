@@ -201,7 +201,10 @@ func (s *Server) tag(ctx context.Context, who pavise.Principal, name string, ver
 			_, _, err = s.find(ctx, who, name, version)
 		}
 	} else {
-		_, err = s.know(ctx, who, name, 0)
+		var k known
+		if k, err = s.know(ctx, who, name, 0); err == nil && key == tagRisk && (value == nil || *value != string(k.Risk)) {
+			err = &pavise.Error{Kind: pavise.Denied, Msg: fmt.Sprintf("the risk of %s is %s, and stays as it was created", k.Name.ID, k.Risk), Hint: "a tag that says otherwise would mislead whoever reads it; go on under another name"}
+		}
 	}
 	if err == nil && key == "" {
 		err = missing("key")

@@ -58,6 +58,17 @@ func TestSigned(t *testing.T) {
 	w.ask(t, "mia", "POST", "/mlflow/model-versions/create", fmt.Sprintf(`{"name":"fraud","source":"runs:/%s/model"}`, run), 400, "believes")
 }
 
+// TestRiskStays refuses a tag that says another risk than the model was made with.
+func TestRiskStays(t *testing.T) {
+	w := newWorld(t)
+	w.ask(t, "mia", "POST", "/mlflow/registered-models/create", `{"name":"fraud","tags":[{"key":"pavise.risk","value":"high"}]}`, 200)
+	tag := `{"name":"fraud","key":"pavise.risk","value":"%s"}`
+	w.ask(t, "mia", "POST", "/mlflow/registered-models/set-tag", fmt.Sprintf(tag, "low"), 403, "stays as it was created")
+	w.ask(t, "mia", "DELETE", "/mlflow/registered-models/delete-tag", `{"name":"fraud","key":"pavise.risk"}`, 403)
+	w.ask(t, "mia", "POST", "/mlflow/registered-models/set-tag", fmt.Sprintf(tag, "high"), 200)
+	w.ask(t, "mia", "GET", "/mlflow/registered-models/get?name=fraud", "", 200, `"value":"high"`)
+}
+
 // TestApprovals opens one change for what is asked again and again, and another once the first
 // came to nothing.
 func TestApprovals(t *testing.T) {

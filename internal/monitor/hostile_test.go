@@ -61,8 +61,12 @@ func TestLearningIsBounded(t *testing.T) {
 	}
 	e.rows = mostDistinct
 	for _, f := range e.baseline(l).Features {
-		if p, err := f.Feature(); err != nil || p.Base.Rows() != mostDistinct {
-			t.Fatalf("%v: of %d texts %d are counted", err, mostDistinct, p.Base.Rows())
+		p, err := f.Feature()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := p.Base.Rows(); n < mostDistinct*2/5 || n > mostDistinct*3/5 { // half of them made the bins
+			t.Fatalf("of %d texts %d are counted", mostDistinct, n)
 		}
 	}
 }

@@ -112,19 +112,15 @@ func (e *learning) baseline(l *layout) *drift.Baseline {
 	b := &drift.Baseline{Format: drift.BaselineFormat, Rows: uint64(e.rows)}
 	for i, t := range l.titles {
 		p := &e.parts[i]
-		f := drift.Feature{Base: &drift.Histogram{}}
+		var f drift.Feature
 		if t.text {
-			f.Categories = drift.NewCategories(p.texts, p.whole)
-			for text, n := range p.texts {
-				var one drift.Histogram
-				f.Categories.Count(&one, []byte(text))
-				for bin, hit := range one.Bins {
-					f.Base.Bins[bin] += hit * uint32(n)
-				}
+			var halved bool
+			f.Categories, f.Base, halved = drift.CountedCategories(p.texts, uint64(p.seen), p.whole)
+			if f.Base.Nulls = p.nulls; halved {
+				f.Base.Nulls = drift.Half(p.nulls)
 			}
-			f.Base.Bins[drift.MaxBins-2] += uint32(p.seen)
-			f.Base.Nulls = p.nulls
 		} else {
+			f.Base = &drift.Histogram{}
 			f.Numbers = drift.NewReference(append([]float64(nil), p.sample...))
 			f.Numbers.CountAll(f.Base, p.sample)
 			f.Base.Nulls = p.nulls

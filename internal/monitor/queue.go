@@ -2,6 +2,7 @@ package monitor
 
 import (
 	"math"
+	"math/bits"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -19,7 +20,7 @@ const (
 	allElements = 1 << 20   // numbers of all that wait, and eights of bytes of texts: 8 MiB
 	oneText     = 256       // bytes of a text: a longer one is told by its beginning
 	allText     = 256 << 10 // bytes of the texts of one exchange
-	smallRoom   = 1 << 9    // numbers, or eights of bytes, of an exchange that is small: rooms of long ones are kept apart
+	smallRoom   = 1 << 9    // numbers, or eights of bytes, of an exchange that is small
 	mostModels  = 64        // that are watched
 )
 
@@ -67,7 +68,7 @@ func (o *item) text(p *port, row, element int) []byte {
 type queue struct {
 	items chan *item
 	held  atomic.Int64 // numbers that wait
-	spare [2]sync.Pool // of *item: small ones, and others
+	spare [8]sync.Pool // of *item, by how much they have room for: see poolOf
 	seed  func(model pavise.Name, port string) [32]byte
 
 	mu    sync.RWMutex
@@ -89,6 +90,12 @@ func newQueue(seed func(pavise.Name, string) [32]byte) *queue {
 		q.spare[i].New = func() any { return new(item) }
 	}
 	return q
+}
+
+// poolOf says which rooms an exchange takes one of: each kind is for twice as much as the one before.
+// A room counts for all that it holds, so that few would wait where short ones took those of long ones.
+func poolOf(size int64) int {
+	return min(bits.Len64(uint64(max(size-1, 0))/smallRoom), len(queue{}.spare)-1)
 }
 
 // Hear takes a copy of an answered exchange, if there is room. It never waits: the caller gets
@@ -115,10 +122,7 @@ func (m *Monitor) Hear(e Exchange) {
 		s.missed.Add(1)
 		return
 	}
-	pool := &q.spare[0]
-	if size > smallRoom {
-		pool = &q.spare[1]
-	}
+	pool := &q.spare[poolOf(size)]
 	o := pool.Get().(*item)
 	*o = item{pool: pool, at: e.At, who: e.Who, model: e.Model, version: e.Version, by: e.By, layout: s.layout, rows: to - from, size: size, numbers: o.numbers[:0], texts: o.texts[:0], ends: o.ends[:0]}
 	o.copy(&e, rows, from)

@@ -127,28 +127,25 @@ func (r *Registry) Altered(ctx context.Context, v *Version) (why string) {
 	if fault == nil {
 		fault = &pavise.Error{Kind: pavise.Unverified, Msg: v.Ref.String() + " is " + string(v.State) + ", and no change published it"}
 	}
-	if err := r.alarm(ctx, v, fault); err != nil {
-		r.cfg.Say("warning", fmt.Errorf("what was changed of %s cannot be told: %w", v.Ref, err))
-	}
+	r.alarm(ctx, v, fault)
 	return pavise.MsgOf(fault)
 }
 
 // alarm tells once of a version that is not as the house signed it.
-func (r *Registry) alarm(ctx context.Context, v *Version, fault error) error {
+func (r *Registry) alarm(ctx context.Context, v *Version, fault error) {
 	if pavise.KindOf(fault) != pavise.Unverified {
-		return nil
+		return
 	}
 	if _, told := r.told.LoadOrStore(v.Name(), true); told {
-		return nil
+		return
 	}
 	why := clip(pavise.MsgOf(fault), maxWords)
 	detail := Noted{Version: v.Ref, Digest: v.Digest, State: v.State, House: v.House, Why: why}
 	detail.Finding = &pavise.Finding{Kind: KindAltered, Severity: pavise.Critical, On: v.Name(), At: r.now(), Summary: why}
-	err := r.cfg.Guard.Note(ctx, KindAltered, nil, v.Name(), detail)
-	if err != nil {
+	if err := r.cfg.Guard.Note(ctx, KindAltered, nil, v.Name(), detail); err != nil {
 		r.told.Delete(v.Name())
+		r.cfg.Say("warning", fmt.Errorf("what was changed of %s cannot be told: %w", v.Ref, err))
 	}
-	return err
 }
 
 // begin signs what was ready before the house ever signed, as it is found. Killed meanwhile, it
@@ -203,11 +200,10 @@ func (r *Registry) part(v *Version, what string) (text []byte, err error) {
 // why says of versions that stay pending why they do.
 func (r *Registry) why(all []*Version) {
 	for _, v := range all {
-		if v == nil || v.Intake != Pending {
-			continue
-		}
-		if text, is := r.stalled.Load(v.Name()); is {
-			v.Problem, v.Stalled = text.(string)
+		if v != nil && v.Intake == Pending {
+			if text, is := r.stalled.Load(v.Name()); is {
+				v.Problem, v.Stalled = text.(string)
+			}
 		}
 	}
 }

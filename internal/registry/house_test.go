@@ -198,15 +198,21 @@ func TestTampered(t *testing.T) {
 				t.Fatal(err)
 			}
 			tamper(w, t, v)
-			if _, err := w.PlanPublish(t.Context(), "local", v.Ref); pavise.KindOf(err) != pavise.Unverified && pavise.KindOf(err) != pavise.Conflict {
-				t.Errorf("planned: %v", err)
+			before, _ := w.told(t, KindAltered)
+			for range 2 {
+				if _, err := w.PlanPublish(t.Context(), "local", v.Ref); pavise.KindOf(err) != pavise.Unverified && pavise.KindOf(err) != pavise.Conflict {
+					t.Errorf("planned: %v", err)
+				}
+			}
+			if after, findings := w.told(t, KindAltered); after != before+1 || findings != after {
+				t.Errorf("before its publication: %d notes, %d findings", after-before, findings)
 			}
 			if err := w.Publish(t.Context(), "local", v.Ref, approved(pat, p, amy, abe)); err == nil {
 				t.Error("published")
 			}
 			v = w.publish(t, `{"p":`+string(rune('a'+n/26))+string(rune('a'+n%26))+`}`)
 			tamper(w, t, v)
-			before, _ := w.told(t, KindAltered)
+			before, _ = w.told(t, KindAltered)
 			for range 2 {
 				if why := w.Altered(t.Context(), w.now(t, v.Ref)); why == "" {
 					t.Errorf("%q", why)
@@ -296,6 +302,9 @@ func TestNoRoom(t *testing.T) {
 	s, err := w.Show(t.Context(), mia, "local", v.Ref)
 	if err != nil || s.Versions[0].Intake != Pending || !s.Versions[0].Stalled || !strings.Contains(s.Versions[0].Problem, "cannot be laid out") {
 		t.Errorf("%+v %v", s.Versions[0], err)
+	}
+	if l, err := w.List(t.Context(), mia, ""); err != nil || !l.Models[0].Versions[0].Stalled {
+		t.Errorf("a list does not say why: %v", err)
 	}
 	if err := os.Mkdir(w.cfg.Dir, 0o700); err != nil {
 		t.Fatal(err)

@@ -98,14 +98,17 @@ func (r *Registry) plan(ctx context.Context, make func(tx *store.Tx) (Plan, erro
 //
 // Unguarded: it changes nothing; who asks is a change that is proposed, looked at or run,
 // whose caller was let in.
-func (r *Registry) PlanPublish(ctx context.Context, tenant string, ref Ref) (Plan, error) {
-	return r.plan(ctx, func(tx *store.Tx) (Plan, error) {
-		v, err := readVersion(tx, tenant, ref)
-		if err != nil {
+func (r *Registry) PlanPublish(ctx context.Context, tenant string, ref Ref) (p Plan, err error) {
+	var v *Version
+	if p, err = r.plan(ctx, func(tx *store.Tx) (_ Plan, err error) {
+		if v, err = readVersion(tx, tenant, ref); err != nil {
 			return Plan{}, err
 		}
 		return r.planPublish(tx, v)
-	})
+	}); v != nil && v.State == Reviewed && err != nil {
+		r.alarm(ctx, v, r.held(v))
+	}
+	return p, err
 }
 
 func (r *Registry) planPublish(tx *store.Tx, v *Version) (Plan, error) {

@@ -55,6 +55,7 @@ func (r *Registry) List(ctx context.Context, who pavise.Principal, state State) 
 			if err != nil {
 				return err
 			}
+			r.why(l.Versions)
 			if read += len(l.Versions); state == "" || len(l.Versions) > 0 {
 				list.Models = append(list.Models, l)
 			}

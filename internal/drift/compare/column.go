@@ -40,7 +40,8 @@ type column struct {
 	kind       drift.Kind
 	label      bool
 	references *drift.Reference
-	categories *drift.Categories
+	categories *drift.Categories // their base is counted once they are made
+	halved     bool              // half of the baseline made them, and the other half is counted
 	base, now  drift.Histogram
 }
 
@@ -93,7 +94,17 @@ func (c *column) settle() {
 	case float64(c.numbers) >= kindShare*float64(there) && !(c.label && c.whole && len(c.texts) <= classes):
 		c.kind, c.references = drift.Number, drift.NewReference(c.sample)
 	default:
-		c.kind, c.categories = drift.Category, drift.NewCategories(c.texts, c.whole)
+		c.kind = drift.Category
+		texts := int64(0)
+		for _, n := range c.texts {
+			texts += int64(n)
+		}
+		var base *drift.Histogram
+		c.categories, base, c.halved = drift.CountedCategories(c.texts, uint64(c.numbers+c.words-texts), c.whole)
+		c.base = *base
+		if c.base.Nulls, c.base.Odd = uint32(c.nulls), uint32(c.others); c.halved {
+			c.base.Nulls, c.base.Odd = drift.Half(c.base.Nulls), drift.Half(c.base.Odd)
+		}
 	}
 	c.sample, c.texts = nil, nil
 }

@@ -180,6 +180,8 @@ func (c *Compare) count(ctx context.Context, path string, columns []*column, now
 			h := &col.base
 			if now {
 				h = &col.now
+			} else if col.categories != nil {
+				continue
 			}
 			if col.place < 0 {
 				h.Nulls++
