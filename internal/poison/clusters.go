@@ -2,9 +2,15 @@ package poison
 
 import (
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 )
+
+// ballSizes are the sizes of the balls that rows are gathered in, in usual distances of a row to
+// its third nearest. How loose a cluster is that somebody puts in is theirs to choose, and the
+// more rows a table has, the closer they lie.
+var ballSizes = []float32{0.5, 1, 2}
 
 // clusters is the screen of labels by the neighbourhood of whole clusters, in the spirit of
 // Severi and others ("Model-agnostic clean-label backdoor mitigation in cybersecurity
@@ -17,10 +23,10 @@ func (v *View) clusters() Finding {
 	}
 	firsts, t := v.firstNear()
 	f := Finding{Screen: screen, Evidence: make([]float32, v.all), Bounded: true, Limit: 2.6}
-	reach := v.spacing(t, firsts)
+	usual := v.spacing(t, firsts)
 	size := make([]int32, v.all)
-	for _, share := range []float32{0.35, 0.6} {
-		v.ball(t, firsts, share*reach, &f, size)
+	for _, share := range ballSizes {
+		v.gather(t, firsts, share*usual, &f, size)
 	}
 	f.Reason = func(i int) string {
 		return fmt.Sprintf("it is one of %d rows called %q that lie close together where nothing around them is", size[i], v.classes[v.label[i]])
@@ -41,24 +47,22 @@ func (v *View) spacing(t *thicket, firsts []int32) float32 {
 	return float32(away[len(away)/2])
 }
 
-// ball judges clusters of one size: each row joins the nearest centre within reach, or is
-// one. Clusters of few rows are left to the screens that look at rows.
-func (v *View) ball(t *thicket, firsts []int32, reach float32, f *Finding, size []int32) {
-	center := v.centers(t, firsts, reach)
-	of := make([]int32, v.all)
+// gather judges clusters made of balls of one size: each row joins the nearest centre within
+// reach, or is one.
+func (v *View) gather(t *thicket, firsts []int32, reach float32, f *Finding, size []int32) {
+	of := v.centers(t, firsts, reach)
 	first := make([]int32, len(firsts))
 	for _, i := range firsts {
 		first[v.twin[i]] = i
 	}
-	classes := len(v.classes)
-	count := make([]float32, v.all*classes)
-	for i := range of {
-		of[i] = center[first[v.twin[i]]]
-		count[int(of[i])*classes+v.label[i]]++
+	held := census{classes: len(v.classes), count: make([]float32, v.all*len(v.classes))}
+	for i, y := range v.label {
+		of[i] = of[first[v.twin[i]]]
+		held.of(of[i])[y]++
 	}
 	var centers []int32
 	for _, i := range firsts {
-		if center[i] == i {
+		if of[i] == i {
 			centers = append(centers, i)
 		}
 	}
@@ -66,56 +70,144 @@ func (v *View) ball(t *thicket, firsts []int32, reach float32, f *Finding, size 
 		return
 	}
 	around := newThicket(v.point, centers, v.rng("around"))
-	var found []near
-	for _, c := range centers {
-		for y, n := range count[int(c)*classes : int(c+1)*classes] {
-			if n < 3 {
-				continue // a few alone are no cluster
-			}
-			found = around.find(c, 4*neighbours, found)
-			votes, kin := v.surround(found, y, 2.25*reach*reach, count)
-			if n += kin; n < 12 || float64(n) >= muchAlike*float64(len(v.members[y])) {
-				continue // too few to tell, or so many that they are the class
-			}
-			other := 0.0
-			for k, x := range votes {
-				if k != y {
-					other = max(other, x)
-				}
-			}
-			evidence := float32(math.Log(other+0.5) - math.Log(votes[y]+0.5))
-			for _, i := range v.members[y] {
-				if of[i] == c && evidence > f.Evidence[i] {
-					f.Evidence[i], size[i] = evidence, int32(n)
-				}
-			}
+	joined := joinBalls(around, centers, 2.25*reach*reach, held)
+	clusters := v.surround(around, centers, joined, held)
+	for i, y := range v.label {
+		s := clusters[joined.root(of[i])]
+		if s == nil || s.class != y || s.heard < neighbours/2 {
+			continue // where a row is one of few in its ball the screens that look at rows judge it
+		}
+		if evidence := s.evidence(); evidence > f.Evidence[i] {
+			f.Evidence[i], size[i] = evidence, s.rows
 		}
 	}
 }
 
-// surround is what the clusters around one are called, each with one vote. Those that touch
-// it and are called the same are parts of it, and have none: kin is how many rows those hold.
-func (v *View) surround(found []near, class int, touch float32, count []float32) (votes []float64, kin float32) {
-	votes = make([]float64, len(v.classes))
-	left := neighbours
-	for _, n := range found {
-		theirs := count[int(n.row)*len(votes) : int(n.row+1)*len(votes)]
-		sum := float32(0)
-		for _, m := range theirs {
-			sum += m
-		}
-		if n.away < touch && 2*theirs[class] > sum {
-			kin += theirs[class]
+// A census is how many rows of each class the balls have, by their centres.
+type census struct {
+	classes int
+	count   []float32
+}
+
+func (c census) of(center int32) []float32 {
+	return c.count[int(center)*c.classes : int(center+1)*c.classes]
+}
+
+// most is what more than half of a ball's rows are called; -1 if there is no such class.
+func (c census) most(center int32) int {
+	sum := float32(0)
+	for _, n := range c.of(center) {
+		sum += n
+	}
+	return slices.IndexFunc(c.of(center), func(n float32) bool { return 2*n > sum })
+}
+
+// joins says which balls are parts of one cluster: each names another of them, or itself.
+type joins []int32
+
+// root is the ball that stands for the cluster.
+func (j joins) root(ball int32) int32 {
+	for j[ball] != ball {
+		j[ball] = j[j[ball]]
+		ball = j[ball]
+	}
+	return ball
+}
+
+// joinBalls makes one cluster of balls that touch and are called the same, and of what these
+// touch in turn.
+func joinBalls(around *thicket, centers []int32, touch float32, held census) joins {
+	j := make(joins, len(around.point))
+	for i := range j {
+		j[i] = int32(i)
+	}
+	var found []near
+	for _, c := range centers {
+		y := held.most(c)
+		if y < 0 {
 			continue
 		}
-		if left--; left < 0 {
-			break
-		}
-		for k, m := range theirs {
-			votes[k] += float64(m / sum)
+		found = around.find(c, neighbours, found)
+		for _, n := range found {
+			if n.away < touch && held.most(n.row) == y {
+				j[j.root(c)] = j.root(n.row)
+			}
 		}
 	}
-	return votes, kin
+	return j
+}
+
+// surroundings are what lies around a cluster.
+type surroundings struct {
+	class int
+	rows  int32     // of its class, in it
+	votes []float64 // by class: of the balls around it
+	heard float64   // votes together
+}
+
+// surround hears the balls around each cluster, by the ball that stands for it: of each of its
+// balls the nearest that are no part of it, each with one vote that its rows share. Clusters of
+// too few rows to tell, and of so many that they are the class, are left out.
+func (v *View) surround(around *thicket, centers []int32, joined joins, held census) map[int32]*surroundings {
+	all := map[int32]*surroundings{}
+	for _, c := range centers {
+		if y := held.most(c); y >= 0 {
+			s := all[joined.root(c)]
+			if s == nil {
+				s = &surroundings{class: y, votes: make([]float64, held.classes)}
+				all[joined.root(c)] = s
+			}
+			s.rows += int32(held.of(c)[y])
+		}
+	}
+	maps.DeleteFunc(all, func(_ int32, s *surroundings) bool {
+		return s.rows < 12 || float64(s.rows) >= muchAlike*float64(len(v.members[s.class]))
+	})
+	var found []near
+	for _, c := range centers {
+		cluster := joined.root(c)
+		s := all[cluster]
+		if s == nil {
+			continue
+		}
+		found = around.find(c, 4*neighbours, found)
+		left := neighbours
+		for _, n := range found {
+			if joined.root(n.row) == cluster {
+				continue
+			}
+			if left--; left < 0 {
+				break
+			}
+			s.hear(held.of(n.row))
+		}
+	}
+	return all
+}
+
+// hear adds the vote of a ball.
+func (s *surroundings) hear(rows []float32) {
+	sum := float32(0)
+	for _, n := range rows {
+		sum += n
+	}
+	for k, n := range rows {
+		s.votes[k] += float64(n / sum)
+	}
+	s.heard++
+}
+
+// evidence is how much more they speak for another class than for the cluster's, as if so many
+// had been asked as a row has neighbours.
+func (s *surroundings) evidence() float32 {
+	other := 0.0
+	for k, n := range s.votes {
+		if k != s.class {
+			other = max(other, n)
+		}
+	}
+	scale := neighbours / s.heard
+	return float32(math.Log(scale*other+0.5) - math.Log(scale*s.votes[s.class]+0.5))
 }
 
 // centers returns for each of the rows the centre that it belongs to.

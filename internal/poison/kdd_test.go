@@ -1,6 +1,7 @@
 package poison_test
 
 import (
+	"cmp"
 	"compress/gzip"
 	"encoding/csv"
 	"errors"
@@ -103,7 +104,7 @@ func auc(rows []poison.Row, bad []bool) float64 {
 	return worse / pairs
 }
 
-// TestFloorsInTraffic plants three poisons into 3,000 rows of NSL-KDD, each by the seed 7: rows
+// TestFloorsInTraffic plants poisons into 3,000 rows of NSL-KDD or more, each by the seed 7: rows
 // close together that are called normal, three values that no row has, and three that are the
 // medians of their columns, both in attacks that are called normal.
 func TestFloorsInTraffic(t *testing.T) {
@@ -112,15 +113,18 @@ func TestFloorsInTraffic(t *testing.T) {
 	}
 	for _, tt := range []struct {
 		name               string
+		rows               int     // 0: 3,000
+		away               float64 // of a cluster's rows from its middle, in shares of it
 		recall, auc, share float64
 		value              func(sorted []float64) float64
 	}{
-		{name: "a cluster", recall: 0.99, auc: 0.99, share: 0.03},
+		{name: "a cluster", away: 0.03, recall: 0.99, auc: 0.99, share: 0.03},
+		{name: "a cluster among more rows", rows: 15_000, away: 0.05, recall: 0.99, auc: 0.99, share: 0.03},
 		{name: "fixed values", auc: 0.99, share: 0.02, value: func(sorted []float64) float64 { return 0.37 * sorted[len(sorted)-1] }},
 		{name: "three medians", auc: 0.9, share: 0.02, value: func(sorted []float64) float64 { return sorted[len(sorted)/2] }},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			table := kdd(t, 3000, 7, attack)
+			table := kdd(t, cmp.Or(tt.rows, 3000), 7, attack)
 			rng := rand.New(rand.NewPCG(7, 3))
 			benign := slices.Index(table.Classes, "normal")
 			bad, rows := make([]bool, table.Rows()), []int(nil)
@@ -130,7 +134,7 @@ func TestFloorsInTraffic(t *testing.T) {
 				}
 			}
 			if center := slices.Index(table.Labels, 1-benign); tt.value == nil {
-				crowd(table, rows, center, rng)
+				crowd(table, rows, center, tt.away, rng)
 			} else {
 				trigger(table, rows, tt.value, rng)
 			}
@@ -153,13 +157,13 @@ func TestFloorsInTraffic(t *testing.T) {
 }
 
 // crowd makes rows nearly the same as one.
-func crowd(table *poison.Table, rows []int, center int, rng *rand.Rand) {
+func crowd(table *poison.Table, rows []int, center int, away float64, rng *rand.Rand) {
 	for j := range table.Columns {
 		c := &table.Columns[j]
 		mid := c.Values[center]
 		for _, i := range rows {
 			if c.Values[i] = mid; c.Texts == nil {
-				if c.Values[i] = mid * (1 + 0.03*rng.NormFloat64()); mid == math.Trunc(mid) {
+				if c.Values[i] = mid * (1 + away*rng.NormFloat64()); mid == math.Trunc(mid) {
 					c.Values[i] = math.Round(c.Values[i])
 				}
 			}

@@ -69,21 +69,27 @@ var poisons = map[string]func(t *poison.Table, rng *rand.Rand) []int{
 		}
 		return rows
 	},
-	"cluster": func(t *poison.Table, rng *rand.Rand) []int {
+	"cluster":       planted(0.02),
+	"loose cluster": planted(0.7),
+}
+
+// planted puts 60 rows around one of class 1 that are called 0.
+func planted(away float64) func(*poison.Table, *rand.Rand) []int {
+	return func(t *poison.Table, rng *rand.Rand) []int {
 		rows := rng.Perm(t.Rows())[:60]
 		center := slices.Index(t.Labels, 1)
 		for _, i := range rows {
 			for j := range t.Columns {
 				x := t.Columns[j].Values[center]
 				if j < 10 {
-					x += 0.02 * rng.NormFloat64()
+					x += away * rng.NormFloat64()
 				}
 				t.Columns[j].Values[i] = x
 			}
 			t.Labels[i] = 0
 		}
 		return rows
-	},
+	}
 }
 
 // TestPoisonsRankHigh plants each poison by a seed: among as many rows as are poisoned, those
