@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/config"
@@ -84,10 +85,30 @@ func (h *House) OpenModels(ctx context.Context, k installation.Keys, signers []c
 		}
 		cfg.Signers = append(cfg.Signers, registry.Signer{Name: s.Name, Trust: trust})
 	}
-	if h.Models, err = registry.Open(ctx, cfg); err == nil {
-		h.Unfit = h.Models.Unfit
+	if h.Models, err = registry.Open(ctx, cfg); err != nil {
+		return err
 	}
-	return err
+	h.Unfit = h.Models.Unfit
+	if h.Gateway != nil {
+		h.Gateway.Routes.HoldFirst(h.published)
+	}
+	return nil
+}
+
+// published refuses, with kind Denied, a model that is a file of registered versions of which none
+// has been published: whoever may put routes would have it answer, and nobody approved it.
+func (h *House) published(ctx context.Context, tenant, model string) error {
+	if err := h.Models.Unfit(ctx, tenant, model); err != nil {
+		return err
+	}
+	all, err := h.Models.Having(ctx, tenant, model)
+	if err != nil || len(all) == 0 || slices.ContainsFunc(all, func(v *registry.Version) bool { return v.State == registry.Published || v.State.Serves() }) {
+		return err
+	}
+	return &pavise.Error{
+		Kind: pavise.Denied, Msg: fmt.Sprintf("it is a file of version %s, which is %s and was not published: nobody may have it answer alone", all[0].Ref, all[0].State),
+		Hint: "pavise model show says what it takes; once it is published, put it, or deploy it: pavise deploy release",
+	}
 }
 
 // trusted reads by what somebody's signatures hold. What is in the file says which way it is.
