@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -318,9 +319,16 @@ func TestHalfOfTheGateways(t *testing.T) {
 func TestGatewaysFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
+		var mu sync.Mutex // guards order: targets that are no gateways are brought beside each other
 		var order []string
 		for id, s := range w.sites {
-			s.set(func(s *site) { s.inApply = func() { order = append(order, id) } })
+			s.set(func(s *site) {
+				s.inApply = func() {
+					mu.Lock()
+					defer mu.Unlock()
+					order = append(order, id)
+				}
+			})
 		}
 		w.run(t)
 		w.release(t, Release{Version: 1, To: three})

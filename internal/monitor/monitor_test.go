@@ -313,16 +313,20 @@ func TestRestart(t *testing.T) {
 	})
 }
 
-// TestFlood: what is too much is dropped and counted, and nobody waits.
+// TestFlood: what is too much is dropped and counted, and nobody waits, not even where nothing is
+// counted meanwhile.
 func TestFlood(t *testing.T) {
 	t.Parallel()
 	in(t, func(t *testing.T) {
 		w := newWorld(t)
+		w.stop()
+		w.open()
 		for range 3 * waiting {
 			w.ask(0, 10)
 		}
+		w.begin()
 		time.Sleep(time.Minute)
-		if v := w.stands(); v.Missed == 0 || v.Missed+v.Counted != 3*waiting {
+		if v := w.stands(); v.Missed != 2*waiting || v.Counted != waiting {
 			t.Errorf("%d missed, %d counted", v.Missed, v.Counted)
 		}
 		w.ask(0, 1<<20/4)

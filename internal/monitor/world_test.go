@@ -152,10 +152,21 @@ func newWorld(t *testing.T, edit ...func(*Config)) *world {
 // run opens the monitor, as another process does, and has it count.
 func (w *world) run() {
 	w.t.Helper()
+	w.open()
+	w.begin()
+}
+
+// open opens the monitor, which hears, and does nothing yet.
+func (w *world) open() {
+	w.t.Helper()
 	var err error
 	if w.Monitor, err = Open(w.t.Context(), w.cfg); err != nil {
 		w.t.Fatal(err)
 	}
+}
+
+// begin has it do what it does, until stop.
+func (w *world) begin() {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error)
 	m := w.Monitor
