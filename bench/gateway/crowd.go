@@ -27,6 +27,10 @@ func (b *bench) size(kind string) int {
 // asCallers is in how many callers' names a crowd comes.
 const asCallers = 100
 
+// settled is how long a crowd has been there when the memory of a proxy is looked at: who came
+// has been answered, and what that left behind may have been put in order.
+const settled = 3 * time.Second
+
 // crowd lets many connections come to each proxy: "idle" ones that ask once and stay,
 // "streams" that stay in the middle of an answer, by HTTP/1.1 or by TLS and HTTP/2, and a
 // "storm" that comes at once.
@@ -61,7 +65,7 @@ func (b *bench) crowd(ctx context.Context, kind string) error {
 		}
 		c := &crowded{before: p.process.rss()}
 		w, err := under(ctx, p.process, j, func(string) {
-			time.Sleep(time.Second)
+			time.Sleep(settled)
 			c.during = p.process.rss()
 		})
 		if err != nil {
