@@ -44,9 +44,6 @@ func toldRun(n int, root string) string {
 // rest and all of it again: each event counts once, and the commands answer as they do from
 // files of the same events.
 func TestLineageOutlivesAKill(t *testing.T) {
-	if testing.Short() {
-		t.Skip("it starts pavise twice")
-	}
 	dir, files := t.TempDir()+"/data", t.TempDir()
 	file := func(name, text string) string {
 		path := filepath.Join(files, name)

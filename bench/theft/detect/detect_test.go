@@ -15,9 +15,6 @@ var update = flag.Bool("update", false, "write the golden file anew")
 // TestGolden holds a small measurement to what it was: rows to detection, sorted, by attack
 // and share.
 func TestGolden(t *testing.T) {
-	if testing.Short() {
-		t.Skip("it trains a model and plays a hundred thieves")
-	}
 	w, err := pair(1)
 	if err != nil {
 		t.Fatal(err)
