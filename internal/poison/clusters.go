@@ -145,6 +145,9 @@ func (s *gathering) gather(reach float32) []*cluster {
 	all = slices.DeleteFunc(all, func(c *cluster) bool {
 		return len(c.rows) < clusterRows || float64(len(c.rows)) >= muchAlike*float64(len(s.members[c.class]))
 	})
+	if len(all) == 0 {
+		return nil
+	}
 	around, inside := newThicket(s.point, [][]int32{centers}, s.rng("around")), make([]*cluster, s.all)
 	for _, c := range all {
 		c.hear(s, around, joined, inside, rows, touch)
@@ -187,11 +190,9 @@ func joinBalls(own *thicket, centers []int32, touch float32) joins {
 	}
 	var found []near
 	for _, c := range centers {
-		found = own.find(c, neighbours, found)
+		found = own.within(c, neighbours, touch, found)
 		for _, n := range found {
-			if n.away < touch {
-				j[j.root(c)] = j.root(n.row)
-			}
+			j[j.root(c)] = j.root(n.row)
 		}
 	}
 	return j

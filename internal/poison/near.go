@@ -105,6 +105,11 @@ type near struct {
 // find appends the nearest rows of those in the leaves of a row, at most most, nearest first.
 // It leaves out the row.
 func (t *thicket) find(row int32, most int, into []near) []near {
+	return t.within(row, most, math.MaxFloat32, into)
+}
+
+// within finds those that are nearer than a squared distance.
+func (t *thicket) within(row int32, most int, reach float32, into []near) []near {
 	into = into[:0]
 	p := t.point[row]
 	for k := range t.rows {
@@ -113,7 +118,7 @@ func (t *thicket) find(row int32, most int, into []near) []near {
 			if i == row || slices.ContainsFunc(into, func(n near) bool { return n.row == i }) {
 				continue
 			}
-			away, far := float32(0), float32(math.MaxFloat32)
+			away, far := float32(0), reach
 			if len(into) == most {
 				far = into[most-1].away
 			}
