@@ -152,7 +152,24 @@ func (d *Deployments) back(ctx context.Context, name pavise.Name, bad int, why s
 		hint := "pavise route quarantine stops a model at the gateway; pavise deploy release brings another version"
 		return nil, &pavise.Error{Kind: pavise.Conflict, Msg: fmt.Sprintf("%s has nothing to go back to: %s", name.ID, stays(dr.plan.Moves)), Hint: hint}
 	}
-	return dr, dr.finish(to)
+	return dr, dr.finish(append(to, d.withdraw(dr)...))
+}
+
+// withdraw has nothing run where what was taken back elsewhere is still on its way to a target
+// that ran nothing before: it would run there once the target is back. It returns these targets.
+// Those that cannot be told so are brought nothing (withheld).
+func (d *Deployments) withdraw(dr *draft) (from []pavise.Name) {
+	for i := range dr.will.Spots {
+		s, m := &dr.will.Spots[i], &dr.plan.Moves[i]
+		if m.Stays == "" || !s.never() || !dr.will.tookBack(s.Main.Digest) || !d.cfg.Drivers[m.Kind].Empties {
+			continue
+		}
+		s.Before = append([]Held{*s.Main}, s.Before...)
+		s.Main, s.Safe, m.Stays = nil, true, ""
+		m.Will = s.words()
+		from = append(from, s.Target)
+	}
+	return from
 }
 
 func stays(moves []Move) string {
@@ -171,6 +188,16 @@ func (d *Deployment) takeBack(h Held, why string) {
 	d.Barred = d.Barred[max(0, len(d.Barred)-maxBarred):]
 }
 
+// tookBack reports whether a version was taken back, by its digest, and not released since.
+func (d *Deployment) tookBack(digest string) bool {
+	return slices.ContainsFunc(d.Barred, func(t Taken) bool { return t.Digest == digest })
+}
+
+// never reports whether a version is on its way to a spot where nothing was seen yet.
+func (s *Spot) never() bool {
+	return s.Main != nil && s.Applied == 0 && (s.Seen == nil || s.Seen.Main == "")
+}
+
 // predecessor puts the newest version before in the place of what runs at a spot. It
 // returns why there is none.
 func (d *Deployments) predecessor(ctx context.Context, dep *Deployment, s *Spot, why string) string {
@@ -179,7 +206,7 @@ func (d *Deployments) predecessor(ctx context.Context, dep *Deployment, s *Spot,
 	}
 	none := "no version ran there before"
 	for i, h := range s.Before {
-		if slices.ContainsFunc(dep.Barred, func(t Taken) bool { return t.Digest == h.Digest }) {
+		if dep.tookBack(h.Digest) {
 			none = fmt.Sprintf("version %d was taken back, too", h.Version)
 			continue
 		}
