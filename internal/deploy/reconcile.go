@@ -258,6 +258,9 @@ func (d *Deployments) see(ctx context.Context, dep *Deployment, s *Spot, p *Plac
 		got.problem = got.state.Problem
 	case !got.whole:
 		got.problem = "it runs " + stateWords(got.state) + " still"
+		if got.state.Problem != "" {
+			got.problem += ": " + got.state.Problem
+		}
 	case !got.state.Healthy:
 		got.problem = got.state.Problem
 		if got.problem == "" {
