@@ -83,7 +83,7 @@ func TestModelPage(t *testing.T) {
 	checkHeaders(t, "/registry/of", resp, body)
 	said := text(body)
 	for _, want := range []string{
-		"Alias given champion 1 ben human change", "Live 1 every target has it a deployment", "Draft 2 ana human",
+		"Alias given champion 1 change proposed by ben human", "Live 1 every target has it a deployment", "Draft 2 ana human",
 		"Version 1 was live then", "gate 1 90 % As wanted", "gate 2 10 % As wanted", "till 1 In trouble it cannot be reached", "Who may what next version 2 Review model-reviewer Reject model-reviewer Quarantine model-reviewer", "Who may publish it", "pavise model show fraud",
 	} {
 		if !strings.Contains(said, want) {

@@ -67,8 +67,17 @@ func steppedBack(behind time.Duration) error {
 	return &pavise.Error{
 		Kind: pavise.Unavailable,
 		Msg:  fmt.Sprintf("clock stepped back by %v", behind.Round(time.Millisecond)),
-		Hint: "correct the clock, or accept the time it shows now with the verb " + policy.VerbClock,
+		Hint: "correct the clock, or accept the time it shows now with the verb " + policy.VerbClock + "; a gateway, which has no verbs, is started anew with --accept-clock",
 	}
+}
+
+// Backward is why no verb but those in the safe direction is let in: the clock was set back. It
+// is nil while the clock is not behind the newest time seen, or by no more than is let pass.
+func (g *Guard) Backward() error {
+	if _, _, behind := g.clock.read(); behind > tolerance {
+		return steppedBack(behind)
+	}
+	return nil
 }
 
 // AcceptClock makes the time the clock shows now the newest one, after it was

@@ -234,7 +234,7 @@ func printHistory(w io.Writer, h registry.History) {
 			by = "a deployment"
 		}
 		if s.Change.ID != "" {
-			by += ", in " + s.Change.ID
+			by = s.Change.ID + ", proposed by " + by // and approved by others, whom the change names
 		}
 		if s.Record > 0 {
 			record = fmt.Sprint(s.Record)
