@@ -105,6 +105,12 @@ func (g *Guard) AcceptClock(ctx context.Context, who pavise.Principal) error {
 	if err != nil {
 		return err
 	}
-	g.clock.newest.CompareAndSwap(was.UnixNano(), now.UnixNano())
+	if f := g.rewound.Load(); g.clock.newest.CompareAndSwap(was.UnixNano(), now.UnixNano()) && f != nil {
+		(*f)(behind)
+	}
 	return nil
 }
+
+// Rewound has a function called with how far the clock was set back each time that this is
+// accepted: whoever keeps times that are yet to come has them that much earlier.
+func (g *Guard) Rewound(f func(behind time.Duration)) { g.rewound.Store(&f) }

@@ -122,6 +122,12 @@ func NewGateway(ctx context.Context, cfg GatewayConfig) (g *Gateway, err error) 
 			}
 			return g.OpenGateway(ctx, g.verifier.Load(), premises.Plane{Keys: cfg.ModelKeys, TLS: cfg.ModelTLS, Detectors: cfg.Detectors, Vectors: vectors})
 		},
+		func() error { // no policy lets anybody in yet: whoever starts it holds the machine
+			if !cfg.AcceptClock {
+				return nil
+			}
+			return g.Guard.AcceptClock(ctx, pavise.Principal{Tenant: g.Tenant, Kind: pavise.Node, ID: g.member.Is().Name.ID})
+		},
 		func() error { return g.OpenWires(ctx, keys, premises.Told(cfg.Findings, cfg.Printer)) },
 		func() error { g.tellBundle(); return g.resume(ctx) },
 		func() error { return g.openServer() },
@@ -217,11 +223,6 @@ func (g *Gateway) openGuard(ctx context.Context) (err error) {
 	}
 	if _, err := g.Guard.Recover(ctx); err != nil {
 		return err
-	}
-	if g.cfg.AcceptClock { // no policy lets anybody in yet: whoever starts it holds the machine
-		if err := g.Guard.AcceptClock(ctx, pavise.Principal{Tenant: g.Tenant, Kind: pavise.Node, ID: g.member.Is().Name.ID}); err != nil {
-			return err
-		}
 	}
 	v, err := identity.New(identity.Config{Now: g.Now, Origins: g.origins(), Epochs: g.epochs})
 	g.verifier.Store(v)
