@@ -51,6 +51,10 @@ type Deployments struct {
 	rests map[pavise.Name]time.Time   // targets of which what was seen could not be kept, and until when they rest
 	away  map[pavise.Name]bool        // targets that Run is looking at
 	slots map[string]chan struct{}    // by tenant: how many targets it looks at beside each other
+
+	stirred map[pavise.Name]bool // deployments whose versions the registry says something else of
+	heard   bool                 // gateways of a fleet say something else than before
+	early   map[pavise.Name]bool // targets that are looked at before their time
 }
 
 // Open returns the deployments that are in the store. Nothing is done before Run, but for
@@ -66,6 +70,7 @@ func Open(ctx context.Context, cfg Config) (*Deployments, error) {
 	return &Deployments{
 		cfg: cfg, nudge: make(chan struct{}, 1), busy: map[pavise.Name]*sync.Mutex{},
 		rests: map[pavise.Name]time.Time{}, away: map[pavise.Name]bool{}, slots: map[string]chan struct{}{},
+		stirred: map[pavise.Name]bool{}, early: map[pavise.Name]bool{},
 	}, nil
 }
 
@@ -75,6 +80,28 @@ func (d *Deployments) soon() {
 	case d.nudge <- struct{}{}:
 	default:
 	}
+}
+
+// Stir has the versions of a model that run somewhere held to the registry, and all its targets
+// looked at, now and not when their time has come: the registry says something else of one.
+//
+// Unguarded: it has nothing done that would not be done a minute later.
+func (d *Deployments) Stir(model pavise.Name) {
+	d.mu.Lock()
+	d.stirred[pavise.Name{Tenant: model.Tenant, Kind: Kind, ID: model.ID}] = true
+	d.mu.Unlock()
+	d.soon()
+}
+
+// Heard has the targets where calls are sent looked at now that did not have what is wanted: what
+// a gateway of a fleet says of itself is something else than before.
+//
+// Unguarded: as Stir.
+func (d *Deployments) Heard() {
+	d.mu.Lock()
+	d.heard = true
+	d.mu.Unlock()
+	d.soon()
 }
 
 // lock keeps all others from a target until it is released.

@@ -57,9 +57,12 @@ type due struct {
 // until the next. It waits for no look: a target that hangs keeps neither another one from
 // being watched, nor a release from its gateways.
 func (d *Deployments) round(ctx context.Context, looks *sync.WaitGroup) (time.Duration, error) {
-	list, pause, err := d.due(ctx)
+	list, stirred, pause, err := d.due(ctx)
 	if err != nil {
 		return wake, err
+	}
+	for _, name := range stirred {
+		looks.Go(func() { d.hold(ctx, name) })
 	}
 	for len(list) > 0 {
 		name := list[0].name
@@ -96,6 +99,11 @@ func (d *Deployments) lookAll(ctx context.Context, name pavise.Name, list []due)
 		}
 		group.Wait()
 	}
+	d.hold(ctx, name)
+}
+
+// hold holds the versions of a deployment to the registry, and says so when it cannot.
+func (d *Deployments) hold(ctx context.Context, name pavise.Name) {
 	defer d.lock(name)() // or two would go back at once
 	if err := d.judge(ctx, name); err != nil && ctx.Err() == nil {
 		d.cfg.Say("warning", fmt.Errorf("the registry cannot be asked about %s: %w", name, err))
@@ -118,16 +126,23 @@ func (d *Deployments) slotsOf(tenant string) chan struct{} {
 	return d.slots[tenant]
 }
 
-// due returns what is due now, by deployment, and how long until something else will be. What
-// is due is looked at from now on.
-func (d *Deployments) due(ctx context.Context) (list []due, pause time.Duration, err error) {
+// due returns what is due now, by deployment, of which deployments the registry says something
+// else, and how long until something else will be due. What is due is looked at from now on.
+func (d *Deployments) due(ctx context.Context) (list []due, stirred []pavise.Name, pause time.Duration, err error) {
+	d.mu.Lock()
+	news, heard := d.stirred, d.heard
+	d.stirred, d.heard = map[pavise.Name]bool{}, false
+	d.mu.Unlock()
 	var deps []Deployment
 	err = d.cfg.Store.View(ctx, func(tx *store.Tx) error { deps, err = all[Deployment](tx, "deploy_deployments", ""); return err })
 	now := d.cfg.Now()
 	pause = wake
 	for i := range deps {
+		if news[deps[i].Name] {
+			stirred = append(stirred, deps[i].Name)
+		}
 		for _, s := range deps[i].Spots {
-			wait, looked := d.waits(&s, now)
+			wait, looked := d.waits(&s, now, news[deps[i].Name] || heard && s.Problem != "" && d.sends(ctx, s.Target))
 			switch {
 			case looked:
 			case wait <= 0:
@@ -137,14 +152,18 @@ func (d *Deployments) due(ctx context.Context) (list []due, pause time.Duration,
 			}
 		}
 	}
-	return list, pause, err
+	return list, stirred, pause, err
 }
 
 // waits is how long until a spot is to be looked at. looked: it is being looked at. One that
-// is to be now is taken to be from here on.
-func (d *Deployments) waits(s *Spot, now time.Time) (wait time.Duration, looked bool) {
+// is to be now is taken to be from here on. early: it is to be looked at whenever its time is, and
+// where it is being looked at, once more.
+func (d *Deployments) waits(s *Spot, now time.Time, early bool) (wait time.Duration, looked bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if early {
+		d.early[s.Target] = true
+	}
 	if d.away[s.Target] {
 		return 0, true
 	}
@@ -154,8 +173,9 @@ func (d *Deployments) waits(s *Spot, now time.Time) (wait time.Duration, looked 
 	}
 	// One that is due later than it ever could be was put off by a clock that has been set
 	// back since.
-	if wait <= 0 || wait > max(d.cfg.Every, longRest)*2 {
+	if wait <= 0 || wait > max(d.cfg.Every, longRest)*2 || d.early[s.Target] {
 		d.away[s.Target] = true
+		delete(d.early, s.Target)
 		return 0, false
 	}
 	return wait, false

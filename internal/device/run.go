@@ -165,7 +165,7 @@ func (d *Device) report(ctx context.Context, r deploy.Report) error {
 	}
 	answer, err := client.Do(req)
 	if err != nil {
-		return &pavise.Error{Kind: pavise.Unavailable, Msg: "the control plane at " + d.cfg.Server + " does not answer", Hint: "what runs goes on", Err: err}
+		return bundle.Unanswered(d.cfg.Server, "what runs goes on", err)
 	}
 	defer answer.Body.Close()
 	if answer.StatusCode/100 != 2 {

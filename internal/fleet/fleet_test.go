@@ -279,7 +279,7 @@ func TestNodes(t *testing.T) {
 		return db, n
 	}
 	db, n := open()
-	say := func(id string, r Report) error { return n.Take(t.Context(), id, r) }
+	say := func(id string, r Report) error { _, err := n.Take(t.Context(), id, r); return err }
 	gateway := Report{Role: "gateway", Version: "v0.3.0", Bundle: bundle.State{Serial: 4}}
 	for _, id := range []string{"gw-1", "gw-2"} {
 		if err := say(id, gateway); err != nil {

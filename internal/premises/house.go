@@ -273,6 +273,7 @@ func (h *House) Keep(ctx context.Context, all *errgroup.Group) {
 	}
 	if h.Deployments != nil {
 		all.Go(func() error { return h.Deployments.Run(ctx) })
+		all.Go(func() error { h.heed(ctx); return nil })
 	}
 	if h.Depot != nil {
 		all.Go(func() error { return h.Depot.Run(ctx) })

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/api"
 	"github.com/pavise/pavise/internal/change"
 	"github.com/pavise/pavise/internal/deploy"
 	"github.com/pavise/pavise/internal/installation"
@@ -15,13 +16,15 @@ import (
 	"github.com/pavise/pavise/internal/notary"
 	"github.com/pavise/pavise/internal/registry"
 	"github.com/pavise/pavise/internal/store"
+	"github.com/pavise/pavise/internal/verbs"
 )
 
 // TestHouseSignature takes the signature of this installation, and the key by which it holds, out
 // of it: the files verify with them offline, and others do not. What is changed in the database
 // after its publication is deployed nowhere, and is a finding.
 func TestHouseSignature(t *testing.T) {
-	r := runUp(t, UpConfig{Data: installation.Data(t.TempDir())})
+	data := installation.Data(t.TempDir())
+	r := runUp(t, UpConfig{Data: data})
 	fraud := pavise.Name{Tenant: Tenant, Kind: "model", ID: "fraud"}
 	if _, err := r.Models.Create(t.Context(), r.person("dora"), registry.ModelSpec{Name: fraud, Risk: registry.Low}); err != nil {
 		t.Fatal(err)
@@ -83,7 +86,25 @@ func TestHouseSignature(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	problem := func() string {
+		t.Helper()
+		a, err := data.ReadAccess("")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var shown registry.Shown
+		if err := (&api.Client{Base: a.Server, Token: a.Token}).Call(t.Context(), "model.show", verbs.ModelShow{Model: "fraud/1"}, &shown); err != nil {
+			t.Fatal(err)
+		}
+		return shown.Versions[0].Problem
+	}
+	if said := problem(); said != "" {
+		t.Errorf("what is as it was is shown as changed: %s", said)
+	}
 	edit("model.onnx", "other.onnx")
+	if said := problem(); !strings.Contains(said, "as this installation signed it") {
+		t.Errorf("what was changed is shown as if it was not: %q", said)
+	}
 	if err := release(); pavise.KindOf(err) != pavise.Unverified || !strings.Contains(err.Error(), "as this installation signed it") {
 		t.Errorf("what was changed is released: %v", err)
 	}

@@ -76,7 +76,7 @@ func versionsAt(v deploy.View) string {
 }
 
 func printDeployment(w io.Writer, v deploy.View) {
-	fmt.Fprintf(w, "%s is %s: %d of %s have what is wanted, revision %d\n", v.Name.ID, v.Stage, v.Ready, Count(len(v.Spots), "target"), v.Revision)
+	fmt.Fprintf(w, "%s is %s: what is wanted is at %d of %s, revision %d\n", v.Name.ID, v.Stage, v.Ready, Count(len(v.Spots), "target"), v.Revision)
 	if v.Change.ID != "" {
 		fmt.Fprintf(w, "  by %s, %s, in %s\n", v.By, At(v.At), v.Change.ID)
 	}
