@@ -45,6 +45,8 @@ var options = map[string][]string{
 	"boolean":   nil,
 	"object":    {"minProperties", "maxProperties", "required"},
 	"array":     {"minItems", "maxItems", "uniqueItems"},
+	"map":       nil,
+	"vector":    {"dimensions", "elementType", "normalized", "distanceMetric", "embeddingModel", "embeddingModelVersion"},
 }
 
 // given names the options that are set.
@@ -62,6 +64,8 @@ func (o *Options) given() (names []string) {
 		{"timezone", o.Timezone != nil}, {"defaultTimezone", o.DefaultTimezone != nil}, {"minItems", o.MinItems != nil},
 		{"maxItems", o.MaxItems != nil}, {"uniqueItems", o.UniqueItems != nil}, {"minProperties", o.MinProperties != nil},
 		{"maxProperties", o.MaxProperties != nil}, {"required", o.Required != nil},
+		{"dimensions", o.Dimensions != nil}, {"elementType", o.ElementType != nil}, {"normalized", o.Normalized != nil},
+		{"distanceMetric", o.DistanceMetric != nil}, {"embeddingModel", o.EmbeddingModel != nil}, {"embeddingModelVersion", o.EmbeddingModelVersion != nil},
 	} {
 		if f.is {
 			names = append(names, f.name)
@@ -89,9 +93,9 @@ func ofType(logical string, layouts []string) func(v *value) string {
 		return func(v *value) string {
 			return is(v.kind == table.Boolean || !v.strict && (strings.EqualFold(v.text, "true") || strings.EqualFold(v.text, "false")), v)
 		}
-	case "object":
+	case "object", "map":
 		return func(v *value) string { return is(v.kind == table.Other, v) }
-	case "array":
+	case "array", "vector":
 		return func(v *value) string { return is(v.kind == table.Other || v.kind == table.List, v) }
 	case "date", "timestamp", "time":
 		return func(v *value) string {
@@ -190,6 +194,9 @@ var (
 
 // textTests are the tests of a string's options, and what of them cannot be tested.
 func textTests(o *Options) (tests []test, unchecked []string, err error) {
+	if o.MaxLength != nil && (*o.MaxLength < 0 || o.MinLength != nil && *o.MinLength > *o.MaxLength) {
+		return nil, nil, errors.New("minLength and maxLength leave room for no text")
+	}
 	if o.MinLength != nil {
 		n := *o.MinLength
 		tests = append(tests, test{"minLength", func(v value) string {
@@ -203,9 +210,9 @@ func textTests(o *Options) (tests []test, unchecked []string, err error) {
 		}})
 	}
 	if o.Pattern != "" {
-		pattern, err := regexp.Compile(o.Pattern)
+		pattern, err := readPattern(o.Pattern)
 		if err != nil {
-			return nil, nil, fmt.Errorf("pattern %.60q is none that RE2 reads: %w", o.Pattern, err)
+			return nil, nil, err
 		}
 		tests = append(tests, test{"pattern", func(v value) string {
 			return unless(pattern.MatchString(v.text), "%s does not match %.60s", v.shown(), o.Pattern)
@@ -221,7 +228,7 @@ func textTests(o *Options) (tests []test, unchecked []string, err error) {
 
 // numberTests are the tests of a number's options.
 func numberTests(logical string, o *Options) (tests []test, err error) {
-	if tests, err = boundTests(o, numberOf, func(v value, bound float64) int { return compare(v.number, bound) }); err != nil {
+	if tests, err = boundTests(o, numberOf, func(v value) float64 { return v.number }, compare); err != nil {
 		return nil, err
 	}
 	if o.MultipleOf != nil {
@@ -302,11 +309,27 @@ func whenTests(o *Options, layouts []string) ([]test, error) {
 			}
 		}
 		return time.Time{}, fmt.Errorf("%.40q is not written as the values are", fmt.Sprint(bound))
-	}, func(v value, bound time.Time) int { return v.when.Compare(bound) })
+	}, func(v value) time.Time { return v.when }, time.Time.Compare)
 }
 
-// boundTests are the tests of the four bounds.
-func boundTests[B any](o *Options, read func(any) (B, error), cmp func(value, B) int) (tests []test, err error) {
+// boundTests are the tests of the four bounds. Bounds that no value keeps are an error: a
+// source that is held to them would have all of its rows held.
+func boundTests[B any](o *Options, read func(any) (B, error), of func(value) B, order func(a, b B) int) (tests []test, err error) {
+	for _, p := range []struct {
+		low, high any
+		one       bool // whether a value may be both
+	}{
+		{o.Minimum, o.Maximum, true}, {o.Minimum, o.ExclusiveMaximum, false}, {o.ExclusiveMinimum, o.Maximum, false}, {o.ExclusiveMinimum, o.ExclusiveMaximum, false},
+	} {
+		if p.low == nil || p.high == nil {
+			continue
+		}
+		low, err := read(p.low)
+		high, err2 := read(p.high)
+		if c := order(low, high); err == nil && err2 == nil && (c > 0 || c == 0 && !p.one) {
+			return nil, fmt.Errorf("its bounds %v and %v leave room for no value", p.low, p.high)
+		}
+	}
 	for _, b := range []struct {
 		rule  string
 		bound any
@@ -326,7 +349,7 @@ func boundTests[B any](o *Options, read func(any) (B, error), cmp func(value, B)
 			return nil, fmt.Errorf("%s: %w", b.rule, err)
 		}
 		tests = append(tests, test{b.rule, func(v value) string {
-			return unless(b.holds(cmp(v, bound)), "%s is %s %v", v.shown(), b.words, b.bound)
+			return unless(b.holds(order(of(v), bound)), "%s is %s %v", v.shown(), b.words, b.bound)
 		}})
 	}
 	return tests, nil
