@@ -188,7 +188,14 @@ type Arguments struct {
 
 // Parse reads a contract, of which name is for errors. They are of kind Invalid and say
 // which line is wrong.
-func Parse(name string, text []byte) (*Contract, error) {
+func Parse(name string, text []byte) (*Contract, error) { return parse(name, text, (*Schema).sound) }
+
+// Kept reads a contract that was taken before, when less may have been refused.
+func Kept(name string, text []byte) (*Contract, error) {
+	return parse(name, text, func(*Schema) error { return nil })
+}
+
+func parse(name string, text []byte, sound func(*Schema) error) (*Contract, error) {
 	if len(text) > MaxSize {
 		return nil, wrong(name, "it has %d bytes, and a contract has at most 1 MiB", len(text))
 	}
@@ -200,6 +207,11 @@ func Parse(name string, text []byte) (*Contract, error) {
 	d.KnownFields(true)
 	if err := d.Decode(c); err != nil {
 		return nil, wrong(name, "%s", yamlWords(err))
+	}
+	for i := range c.Schema { // before patterns become machines
+		if err := sound(&c.Schema[i]); err != nil {
+			return nil, wrong(name, "schema %.80q: %v", c.Schema[i].Name, err)
+		}
 	}
 	if err := c.validate(); err != nil {
 		return nil, wrong(name, "%v", err)
@@ -289,9 +301,6 @@ func (s *Schema) validate() error {
 			return fmt.Errorf("property %.80q: every property has a name of its own", p.Name)
 		}
 		names[p.column()] = true
-	}
-	if err := s.patterns(); err != nil {
-		return err
 	}
 	_, err := compile(s) // all that is promised can be held to data, or is said not to be
 	return err

@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"github.com/pavise/pavise/internal/contract"
 	"time"
 
 	commonpb "go.opentelemetry.io/proto/otlp/common/v1"
@@ -214,7 +216,7 @@ func FuzzJudge(f *testing.F) {
 		if tabular(form) {
 			spec.Contract, spec.Sequence, spec.Distinct, spec.Templates = []byte(promise), "id", "amount", "amount"
 		}
-		t, err := spec.read()
+		t, err := spec.read(contract.Parse)
 		if err != nil {
 			f.Fatal(err)
 		}
