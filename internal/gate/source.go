@@ -71,12 +71,9 @@ func tabular(form string) bool {
 	return form == FormNDJSON || form == FormCSV || form == FormOTLP
 }
 
-// A reader of contracts is contract.Parse, or contract.Kept of those that were taken before.
-type contractReader func(name string, text []byte) (*contract.Contract, error)
-
 // read checks a spec, and fills in what is meant where nothing is said. Errors are of kind
-// Invalid.
-func (s Spec) read(parse contractReader) (*terms, error) {
+// Invalid. Its contract is read by contract.Parse, or contract.Kept if it was taken before.
+func (s Spec) read(parse func(string, []byte) (*contract.Contract, error)) (*terms, error) {
 	wrong := func(hint, format string, args ...any) (*terms, error) {
 		return nil, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("%s: ", s.Source) + fmt.Sprintf(format, args...), Hint: hint}
 	}
@@ -123,7 +120,7 @@ func (s Spec) read(parse contractReader) (*terms, error) {
 }
 
 // compile reads the contract and the keys of a spec.
-func (s Spec) compile(parse contractReader) (t *terms, err error) {
+func (s Spec) compile(parse func(string, []byte) (*contract.Contract, error)) (t *terms, err error) {
 	t = &terms{spec: s}
 	if t.keys, err = publicKeys(s.Signers); err != nil {
 		return nil, err
