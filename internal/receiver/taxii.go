@@ -64,14 +64,13 @@ type feed struct {
 	url    string
 	client *http.Client
 
-	pos   feedPosition
-	next  string    // the token of the page that follows; "": there is none
-	from  time.Time // what the pages that follow on each other were added after
-	back  time.Time // the time before pos, or to come, that was told last
-	pages int       // that followed on each other
-	empty int       // of them, the last that had no objects
-
-	halved int // how often a page is half as long as usual, because it had too many bytes
+	pos    feedPosition
+	next   string    // the token of the page that follows; "": there is none
+	from   time.Time // what the pages that follow on each other were added after
+	back   time.Time // the time before pos, or to come, that was told last
+	pages  int       // that followed on each other
+	empty  int       // of them, the last that had no objects
+	halved int       // how often a page is half as long as usual, because it had too many bytes
 }
 
 func openFeed(l *line, t target) (carrier, error) {
