@@ -128,7 +128,7 @@ func FuzzSum(f *testing.F) {
 }
 
 func BenchmarkSum(b *testing.B) {
-	for _, size := range []int{49, 300, 513, 65536} {
+	for _, size := range []int{49, 131, 300, 513, 65536} {
 		messages := make([][]byte, 64)
 		for i := range messages {
 			messages[i] = make([]byte, size)

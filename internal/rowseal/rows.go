@@ -70,9 +70,9 @@ type cutter struct {
 	width     int // cells of every record: those of the first; 0: nobody counts them; -1: nobody has yet
 }
 
-// manyLeaves is how many rows wait at most: more than a few, so that both lanes have work, and so
+// manyLeaves is how many rows wait at most: more than a few, so that all lanes have work, and so
 // few that they still are in the processor's cache.
-const manyLeaves = 256
+const manyLeaves = 1024
 
 // wait has a row hashed with others, as a leaf of RFC 6962, in place: the byte before a row is
 // the end of the row before, which nobody needs any more.
