@@ -27,11 +27,13 @@ func spillOf(t *testing.T, asked *int) Spill {
 // plainly makes the root of the tree of contents as the specification says, all at once.
 func plainly(bits int, digests []byte) hash {
 	byBucket := map[uint64][]Mark{}
-	salts, marker := contentsSalts(nil), newMarker()
+	salts := contentsSalts(nil)
 	for d := digests; len(d) > 0; d = d[sha256.Size:] {
 		n := bucketOf(d, bits)
-		salt := salts.one(n)
-		byBucket[n] = append(byBucket[n], marker.mark(salt[:], d[:sha256.Size]))
+		salt := Mark(salts.one(n))
+		mark := []Mark{tailOf(d[:sha256.Size]).under(&salt)}
+		marks(mark)
+		byBucket[n] = append(byBucket[n], mark...)
 	}
 	var tree proof.Range
 	for n := range uint64(1) << bits {
