@@ -370,17 +370,36 @@ func (b *bucket) flush(out []byte) []byte {
 
 // rising sorts marks, in place, and returns the different ones.
 func rising(list []Mark) []Mark {
-	const few = 64
+	const few = 32
 	if len(list) > few {
 		slices.SortFunc(list, func(x, y Mark) int { return bytes.Compare(x[:], y[:]) })
 		return slices.Compact(list)
 	}
-	for i := 1; i < len(list); i++ {
-		m, at := list[i], i
-		for ; at > 0 && m.less(&list[at-1]); at-- {
-			list[at] = list[at-1]
+	// Each takes the place that those before it leave: no branch has to be guessed.
+	var begins [few]uint64
+	var place [few]uint8
+	var from [few]Mark
+	for i := range list {
+		from[i] = list[i]
+		begin := binary.BigEndian.Uint64(list[i][:])
+		behind := uint8(0)
+		for j, other := range begins[:i] {
+			before := uint8(0)
+			if other <= begin {
+				before = 1
+			}
+			behind += before
+			place[j] += 1 - before
 		}
-		list[at] = m
+		begins[i], place[i] = begin, behind
+	}
+	for i := range list {
+		list[place[i]] = from[i]
+	}
+	for i := 1; i < len(list); i++ { // of those that begin alike, which are hardly ever two
+		for at := i; at > 0 && list[at].less(&list[at-1]); at-- {
+			list[at], list[at-1] = list[at-1], list[at]
+		}
 	}
 	return slices.Compact(list)
 }
