@@ -12,7 +12,8 @@ import (
 type Categories struct {
 	Names []string // those with a bin of their own, most frequent first
 	Open  bool     // the baseline had so many different ones that a new one is no news
-	salt  uint64
+	salt  salt
+	looks []look      // of each of Names
 	table [512]uint8  // one more than the bin of a name, at the slot of its hash or behind
 	seen  [128]uint64 // a Bloom filter of those without
 }
@@ -125,13 +126,42 @@ func spots(b []byte) (one, two uint64) {
 // Count counts a text.
 func (c *Categories) Count(h *Histogram, text []byte) { h.Bins[c.Place(text)]++ }
 
+// A look is what most of a text is told by: how long it is, and its ends (see endsOf).
+type look struct {
+	size       int
+	head, tail uint64
+}
+
 // Place is the bin of a text.
 func (c *Categories) Place(text []byte) uint8 {
-	if len(text) <= maxName {
-		if bin, ok := c.find(text); ok {
-			return bin
+	if n := len(text); n >= 8 && n <= bothEnds { // as many are: one step, and no call
+		l := look{n, binary.LittleEndian.Uint64(text), binary.LittleEndian.Uint64(text[n-8:])}
+		if bin := uint(c.table[l.slot(&c.salt)&511]) - 1; bin < uint(len(c.looks)) && c.looks[bin] == l {
+			return uint8(bin)
 		}
 	}
+	return c.place(text)
+}
+
+// place is Place for all texts.
+func (c *Categories) place(text []byte) uint8 {
+	l := lookOf(text)
+	if l.size > maxName {
+		return c.rare(text)
+	}
+	for at := c.slot(text, l); ; at++ {
+		bin := uint(c.table[at&511]) - 1
+		if bin >= uint(len(c.looks)) { // there is none
+			return c.rare(text)
+		}
+		if c.looks[bin] == l && (l.size <= bothEnds || c.Names[bin] == string(text)) {
+			return uint8(bin)
+		}
+	}
+}
+
+// rare is the bin of a text that has none of its own.
+func (c *Categories) rare(text []byte) uint8 {
 	bin := uint8(restBin)
 	if a, b := spots(text); !c.Open {
 		for range 4 {
@@ -144,45 +174,54 @@ func (c *Categories) Place(text []byte) uint8 {
 	return bin
 }
 
-// slot is where a text is looked for. Whoever does not know the salt can choose no texts that
-// are looked for in one place (Dietzfelbinger and others, A reliable randomized algorithm for
-// the closest-pair problem, 1997: the highest bits of a product with an odd number).
-func (c *Categories) slot(text []byte) int {
-	n := len(text)
-	h := uint64(n)
-	switch {
+// bothEnds is up to how many bytes a text is what its look says.
+const bothEnds = 16
+
+// lookOf takes eight bytes of either end of a text, or, where it has fewer, all of it.
+func lookOf(text []byte) (l look) {
+	l.size = len(text)
+	switch n := l.size; {
 	case n >= 8:
-		for at := 8; at < n; at += 8 {
-			h = (h ^ binary.LittleEndian.Uint64(text[at-8:])) * c.salt
-			h ^= h >> 32
-		}
-		h ^= binary.LittleEndian.Uint64(text[n-8:])
+		l.head, l.tail = binary.LittleEndian.Uint64(text), binary.LittleEndian.Uint64(text[n-8:])
 	case n >= 4:
-		h ^= uint64(binary.LittleEndian.Uint32(text))<<32 | uint64(binary.LittleEndian.Uint32(text[n-4:]))
+		l.head = uint64(binary.LittleEndian.Uint32(text))<<32 | uint64(binary.LittleEndian.Uint32(text[n-4:]))
 	case n > 0:
-		h ^= uint64(text[0])<<8 | uint64(text[n/2])<<16 | uint64(text[n-1])<<24
+		l.head = uint64(text[0])<<8 | uint64(text[n/2])<<16 | uint64(text[n-1])<<24
 	}
-	return int(h * c.salt >> 55)
+	return l
 }
 
-// find returns the bin of a name that has one.
-func (c *Categories) find(text []byte) (bin uint8, ok bool) {
-	for at := c.slot(text); c.table[at&511] != 0; at++ {
-		if bin = c.table[at&511] - 1; c.Names[bin] == string(text) {
-			return bin, true
-		}
+// A salt is two odd numbers. Whoever does not know them can choose no texts that are looked for in
+// one place (Dietzfelbinger and others, A reliable randomized algorithm for the closest-pair
+// problem, 1997: the highest bits of a sum of products with such numbers).
+type salt [2]uint64
+
+// slot is where a text is looked for.
+func (c *Categories) slot(text []byte, l look) uint64 {
+	for at := 8; at < l.size-8; at += 8 { // between the ends
+		l.head = (l.head ^ binary.LittleEndian.Uint64(text[at:])) * c.salt[0]
+		l.head ^= l.head >> 32
 	}
-	return 0, false
+	return l.slot(&c.salt)
+}
+
+// slot is where a text that is its look is looked for.
+func (l *look) slot(s *salt) uint64 {
+	return ((l.head^uint64(l.size))*s[0] + l.tail*s[1]) >> 55
 }
 
 // lay lays the table. It looks for a salt by which no two names are looked for in one place, of
 // which there is one in seventy where names are many; without one some are found a step behind.
 func (c *Categories) lay() {
+	c.looks = make([]look, len(c.Names))
+	for bin, name := range c.Names {
+		c.looks[bin] = lookOf([]byte(name))
+	}
 	for range 1000 {
-		c.salt, c.table = rand.Uint64()|1, [len(c.table)]uint8{}
+		c.salt, c.table = salt{rand.Uint64() | 1, rand.Uint64() | 1}, [len(c.table)]uint8{}
 		alone := true
 		for bin, name := range c.Names {
-			at := c.slot([]byte(name))
+			at := c.slot([]byte(name), c.looks[bin])
 			for ; c.table[at&511] != 0; at++ {
 				alone = false
 			}

@@ -3,6 +3,7 @@ package monitor
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"syscall"
 	"testing"
 	"time"
@@ -136,7 +137,7 @@ func BenchmarkWay(b *testing.B) {
 // BenchmarkText is the same of four columns of words, as the counting goes.
 func BenchmarkText(b *testing.B) {
 	e := words(32, 4)
-	m, _ := benched(b, e)
+	m, _ := benched(b, slices.Repeat([]Exchange{e}, 32)...)
 	b.ReportAllocs()
 	began, n := processor(b), 0
 	for b.Loop() {

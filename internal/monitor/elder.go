@@ -2,7 +2,6 @@ package monitor
 
 import (
 	"context"
-	"math/rand/v2"
 	"slices"
 	"time"
 
@@ -24,7 +23,7 @@ const (
 // version before can be asked the same. It is never kept on a disk.
 type sample struct {
 	layout *layout
-	seen   int64
+	drawn  drift.Reservoir
 	rows   []sampled
 }
 
@@ -42,13 +41,11 @@ func (s *sample) see(o *item) {
 	}
 	room := min(sampleRows, sampleNumbers/max(o.layout.numbers+o.layout.texts, 1))
 	for row := range o.rows {
-		s.seen++
-		at := int64(len(s.rows))
-		if int(at) == room {
-			if at = rand.Int64N(s.seen); at >= int64(room) {
-				continue
-			}
-		} else {
+		at := s.drawn.Keep(room)
+		if at < 0 {
+			continue
+		}
+		if at == len(s.rows) {
 			s.rows = append(s.rows, sampled{})
 		}
 		to := &s.rows[at]
@@ -102,7 +99,7 @@ func (p *port) put(d *tensor.Data, row *sampled) {
 
 // item is rows as they are counted, with what they were answered.
 func (s *sample) item(rows []sampled) *item {
-	o := &item{layout: s.layout, rows: len(rows)}
+	o := &item{layout: s.layout, rows: len(rows), ends: []int32{0}}
 	for _, row := range rows {
 		o.numbers = append(o.numbers, row.numbers...)
 	}
@@ -137,7 +134,7 @@ func (m *Monitor) askElder(ctx context.Context, model pavise.Name, s *sample, he
 		if err != nil {
 			return drift.Unasked // its server may be gone
 		}
-		o := &item{layout: s.layout, rows: len(rows)}
+		o := &item{layout: s.layout, rows: len(rows), ends: []int32{0}}
 		o.copy(&Exchange{Asked: asked, Said: said}, len(rows), 0)
 		b.all(o, &tally{held: held, into: before})
 		b.all(s.item(rows), &tally{held: held, into: present})

@@ -46,7 +46,7 @@ type item struct {
 	rows       int
 	numbers    []float64 // row after row
 	texts      []byte
-	ends       []int32 // of each text in texts, port by port, and row by row in each; the same as the one before: it was nothing
+	ends       []int32 // a zero, and where each of texts ends, port by port, and row by row in each; the same as the one before: it was nothing
 	size       int64   // what its room counts for
 	pool       *sync.Pool
 }
@@ -54,14 +54,11 @@ type item struct {
 // text returns what a row has in an element of a port of texts; nil: nothing.
 func (o *item) text(p *port, row, element int) []byte {
 	i := p.at*o.rows + row*p.width + element
-	from := int32(0)
-	if i > 0 {
-		from = o.ends[i-1]
-	}
-	if o.ends[i] == from {
+	from, to := o.ends[i], o.ends[i+1]
+	if from == to {
 		return nil
 	}
-	return o.texts[from:o.ends[i]]
+	return o.texts[from:to]
 }
 
 // A queue brings answered exchanges to whoever counts them.
@@ -72,12 +69,14 @@ type queue struct {
 	seed  func(model pavise.Name, port string) [32]byte
 
 	mu    sync.RWMutex
-	seats map[pavise.Name]*seat // by model; guarded by mu
-	full  atomic.Uint64         // exchanges of models for which there is no seat
+	seats map[pavise.Name]*seat                       // by model; guarded by mu
+	near  atomic.Pointer[map[*tensor.Signature]*seat] // the same, by what most have alone
+	full  atomic.Uint64                               // exchanges of models for which there is no seat
 }
 
 // A seat is what is known of a model where exchanges come in.
 type seat struct {
+	model     pavise.Name
 	signature *tensor.Signature
 	layout    *layout
 	missed    atomic.Uint64 // exchanges that nobody counted
@@ -89,6 +88,7 @@ func newQueue(seed func(pavise.Name, string) [32]byte) *queue {
 	for i := range q.spare {
 		q.spare[i].New = func() any { return new(item) }
 	}
+	q.bring()
 	return q
 }
 
@@ -124,7 +124,7 @@ func (m *Monitor) Hear(e Exchange) {
 	}
 	pool := &q.spare[poolOf(size)]
 	o := pool.Get().(*item)
-	*o = item{pool: pool, at: e.At, who: e.Who, model: e.Model, version: e.Version, by: e.By, layout: s.layout, rows: to - from, size: size, numbers: o.numbers[:0], texts: o.texts[:0], ends: o.ends[:0]}
+	*o = item{pool: pool, at: e.At, who: e.Who, model: e.Model, version: e.Version, by: e.By, layout: s.layout, rows: to - from, size: size, numbers: o.numbers[:0], texts: o.texts[:0], ends: append(o.ends[:0], 0)}
 	o.copy(&e, rows, from)
 	o.size = int64(cap(o.numbers) + cap(o.ends)/2 + cap(o.texts)/8)
 	q.held.Add(o.size - size)
@@ -159,6 +159,9 @@ func (l *layout) someRows(rows int) (from, to int) {
 
 // seat returns what is known of the model; nil when there is no room for one more.
 func (q *queue) seat(e *Exchange) *seat {
+	if s := (*q.near.Load())[e.Signature]; s != nil && s.model == e.Model {
+		return s
+	}
 	q.mu.RLock()
 	s := q.seats[e.Model]
 	q.mu.RUnlock()
@@ -173,7 +176,7 @@ func (q *queue) seat(e *Exchange) *seat {
 	if s == nil && len(q.seats) >= mostModels {
 		return nil
 	}
-	next := &seat{signature: e.Signature, layout: newLayout(e.Signature, func(port string) [32]byte { return q.seed(e.Model, port) })}
+	next := &seat{model: e.Model, signature: e.Signature, layout: newLayout(e.Signature, func(port string) [32]byte { return q.seed(e.Model, port) })}
 	if s != nil {
 		next.missed.Store(s.missed.Load())
 		next.heard.Store(s.heard.Load())
@@ -182,7 +185,17 @@ func (q *queue) seat(e *Exchange) *seat {
 		}
 	}
 	q.seats[e.Model] = next
+	q.bring()
 	return next
+}
+
+// bring has seats be found by their signatures, without a lock and three texts to hash. mu is held.
+func (q *queue) bring() {
+	near := make(map[*tensor.Signature]*seat, len(q.seats))
+	for _, s := range q.seats {
+		near[s.signature] = s
+	}
+	q.near.Store(&near)
 }
 
 // counted is how many exchanges of a model somebody counted, and how many nobody did.
@@ -200,6 +213,7 @@ func (q *queue) leave(model pavise.Name) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	delete(q.seats, model)
+	q.bring()
 }
 
 // free gives back the room of an item.
