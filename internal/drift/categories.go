@@ -13,7 +13,7 @@ type Categories struct {
 	Names []string // those with a bin of their own, most frequent first
 	Open  bool     // the baseline had so many different ones that a new one is no news
 	salt  salt
-	looks []look      // of each of Names
+	words []Word      // of each of Names
 	table [512]uint8  // one more than the bin of a name, at the slot of its hash or behind
 	seen  [128]uint64 // a Bloom filter of those without
 }
@@ -126,38 +126,31 @@ func spots(b []byte) (one, two uint64) {
 // Count counts a text.
 func (c *Categories) Count(h *Histogram, text []byte) { h.Bins[c.Place(text)]++ }
 
-// A look is what most of a text is told by: how long it is, and its ends (see endsOf).
-type look struct {
-	size       int
-	head, tail uint64
-}
-
 // Place is the bin of a text.
 func (c *Categories) Place(text []byte) uint8 {
-	if n := len(text); n >= 8 && n <= bothEnds { // as many are: one step, and no call
-		l := look{n, binary.LittleEndian.Uint64(text), binary.LittleEndian.Uint64(text[n-8:])}
-		if bin := uint(c.table[l.slot(&c.salt)&511]) - 1; bin < uint(len(c.looks)) && c.looks[bin] == l {
-			return uint8(bin)
-		}
-	}
-	return c.place(text)
-}
-
-// place is Place for all texts.
-func (c *Categories) place(text []byte) uint8 {
-	l := lookOf(text)
-	if l.size > maxName {
+	w := WordOf(text)
+	if w.Size > maxName {
 		return c.rare(text)
 	}
-	for at := c.slot(text, l); ; at++ {
+	for at := c.slot(text, w); ; at++ {
 		bin := uint(c.table[at&511]) - 1
-		if bin >= uint(len(c.looks)) { // there is none
+		if bin >= uint(len(c.words)) { // there is none
 			return c.rare(text)
 		}
-		if c.looks[bin] == l && (l.size <= bothEnds || c.Names[bin] == string(text)) {
+		if c.words[bin] == w && (w.Size <= WordBytes || c.Names[bin] == string(text)) {
 			return uint8(bin)
 		}
 	}
+}
+
+// PlaceWord is Place of a text that is its word.
+func (c *Categories) PlaceWord(w *Word) uint8 {
+	// Nearly always it is the first that is looked at.
+	if bin := uint(c.table[w.slot(&c.salt)&511]) - 1; bin < uint(len(c.words)) && c.words[bin] == *w {
+		return uint8(bin)
+	}
+	var room [WordBytes]byte
+	return c.Place(w.Append(room[:0]))
 }
 
 // rare is the bin of a text that has none of its own.
@@ -174,54 +167,32 @@ func (c *Categories) rare(text []byte) uint8 {
 	return bin
 }
 
-// bothEnds is up to how many bytes a text is what its look says.
-const bothEnds = 16
-
-// lookOf takes eight bytes of either end of a text, or, where it has fewer, all of it.
-func lookOf(text []byte) (l look) {
-	l.size = len(text)
-	switch n := l.size; {
-	case n >= 8:
-		l.head, l.tail = binary.LittleEndian.Uint64(text), binary.LittleEndian.Uint64(text[n-8:])
-	case n >= 4:
-		l.head = uint64(binary.LittleEndian.Uint32(text))<<32 | uint64(binary.LittleEndian.Uint32(text[n-4:]))
-	case n > 0:
-		l.head = uint64(text[0])<<8 | uint64(text[n/2])<<16 | uint64(text[n-1])<<24
-	}
-	return l
-}
-
 // A salt is two odd numbers. Whoever does not know them can choose no texts that are looked for in
 // one place (Dietzfelbinger and others, A reliable randomized algorithm for the closest-pair
 // problem, 1997: the highest bits of a sum of products with such numbers).
 type salt [2]uint64
 
 // slot is where a text is looked for.
-func (c *Categories) slot(text []byte, l look) uint64 {
-	for at := 8; at < l.size-8; at += 8 { // between the ends
-		l.head = (l.head ^ binary.LittleEndian.Uint64(text[at:])) * c.salt[0]
-		l.head ^= l.head >> 32
+func (c *Categories) slot(text []byte, w Word) uint64 {
+	for at := 8; at < w.Size-8; at += 8 { // between the ends
+		w.Head = (w.Head ^ binary.LittleEndian.Uint64(text[at:])) * c.salt[0]
+		w.Head ^= w.Head >> 32
 	}
-	return l.slot(&c.salt)
-}
-
-// slot is where a text that is its look is looked for.
-func (l *look) slot(s *salt) uint64 {
-	return ((l.head^uint64(l.size))*s[0] + l.tail*s[1]) >> 55
+	return w.slot(&c.salt)
 }
 
 // lay lays the table. It looks for a salt by which no two names are looked for in one place, of
 // which there is one in seventy where names are many; without one some are found a step behind.
 func (c *Categories) lay() {
-	c.looks = make([]look, len(c.Names))
+	c.words = make([]Word, len(c.Names))
 	for bin, name := range c.Names {
-		c.looks[bin] = lookOf([]byte(name))
+		c.words[bin] = WordOf([]byte(name))
 	}
 	for range 1000 {
 		c.salt, c.table = salt{rand.Uint64() | 1, rand.Uint64() | 1}, [len(c.table)]uint8{}
 		alone := true
 		for bin, name := range c.Names {
-			at := c.slot([]byte(name), c.looks[bin])
+			at := c.slot([]byte(name), c.words[bin])
 			for ; c.table[at&511] != 0; at++ {
 				alone = false
 			}

@@ -18,6 +18,15 @@ type Reservoir struct {
 // Seen is how many came.
 func (r *Reservoir) Seen() int64 { return r.seen }
 
+// Pass passes over so many, if none of them is kept, and reports whether it did.
+func (r *Reservoir) Pass(n int) bool {
+	if r.seen+int64(n) >= r.next {
+		return false
+	}
+	r.seen += int64(n)
+	return true
+}
+
 // Keep says of what comes next in which of so many places it is kept, the same number each time and
 // one at least; -1: in none. The first ones are kept in their order.
 func (r *Reservoir) Keep(places int) int {

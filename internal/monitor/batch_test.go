@@ -18,13 +18,12 @@ func TestBatch(t *testing.T) {
 	}}
 	l := newLayout(sig, func(string) [32]byte { return [32]byte{} })
 	item := func(version string, rows int, value float64, word string) *item {
-		o := &item{layout: l, rows: rows, version: version, at: time.Unix(1, 0), ends: []int32{0}}
+		o := &item{layout: l, rows: rows, version: version, at: time.Unix(1, 0)}
 		for range rows * columns {
 			o.numbers = append(o.numbers, value+float64(len(o.numbers)%columns))
 		}
 		for range rows {
-			o.texts = append(o.texts, word...)
-			o.ends = append(o.ends, int32(len(o.texts)))
+			o.say([]byte(word))
 		}
 		return o
 	}

@@ -40,6 +40,9 @@ func (s *sample) see(o *item) {
 		return
 	}
 	room := min(sampleRows, sampleNumbers/max(o.layout.numbers+o.layout.texts, 1))
+	if s.drawn.Pass(o.rows) {
+		return
+	}
 	for row := range o.rows {
 		at := s.drawn.Keep(room)
 		if at < 0 {
@@ -54,7 +57,7 @@ func (s *sample) see(o *item) {
 		for i := range o.layout.ports {
 			if p := &o.layout.ports[i]; p.text {
 				for c := range p.width {
-					to.texts = append(to.texts, slices.Clone(o.text(p, row, c)))
+					to.texts = append(to.texts, o.text(nil, o.word(p, row, c)))
 				}
 			}
 		}
@@ -99,7 +102,7 @@ func (p *port) put(d *tensor.Data, row *sampled) {
 
 // item is rows as they are counted, with what they were answered.
 func (s *sample) item(rows []sampled) *item {
-	o := &item{layout: s.layout, rows: len(rows), ends: []int32{0}}
+	o := &item{layout: s.layout, rows: len(rows)}
 	for _, row := range rows {
 		o.numbers = append(o.numbers, row.numbers...)
 	}
@@ -107,8 +110,7 @@ func (s *sample) item(rows []sampled) *item {
 		for _, row := range rows {
 			if p := &s.layout.ports[i]; p.text {
 				for _, text := range row.texts[p.at:][:p.width] {
-					o.texts = append(o.texts, text...)
-					o.ends = append(o.ends, int32(len(o.texts)))
+					o.say(text)
 				}
 			}
 		}
@@ -134,7 +136,7 @@ func (m *Monitor) askElder(ctx context.Context, model pavise.Name, s *sample, he
 		if err != nil {
 			return drift.Unasked // its server may be gone
 		}
-		o := &item{layout: s.layout, rows: len(rows), ends: []int32{0}}
+		o := &item{layout: s.layout, rows: len(rows)}
 		o.copy(&Exchange{Asked: asked, Said: said}, len(rows), 0)
 		b.all(o, &tally{held: held, into: before})
 		b.all(s.item(rows), &tally{held: held, into: present})

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/drift"
 	"github.com/pavise/pavise/internal/tensor"
 )
 
@@ -44,21 +45,37 @@ type item struct {
 	by         string
 	layout     *layout
 	rows       int
-	numbers    []float64 // row after row
-	texts      []byte
-	ends       []int32 // a zero, and where each of texts ends, port by port, and row by row in each; the same as the one before: it was nothing
-	size       int64   // what its room counts for
+	numbers    []float64    // row after row
+	words      []drift.Word // texts, port by port, and row by row in each; of no bytes: nothing
+	long       []byte       // those of more than drift.WordBytes; Head of their words is where they begin
+	size       int64        // what its room counts for
 	pool       *sync.Pool
 }
 
-// text returns what a row has in an element of a port of texts; nil: nothing.
-func (o *item) text(p *port, row, element int) []byte {
-	i := p.at*o.rows + row*p.width + element
-	from, to := o.ends[i], o.ends[i+1]
-	if from == to {
-		return nil
+// word returns what a row has in an element of a port of texts.
+func (o *item) word(p *port, row, element int) *drift.Word {
+	return &o.words[p.at*o.rows+row*p.width+element]
+}
+
+// text appends a word's text.
+func (o *item) text(to []byte, w *drift.Word) []byte {
+	if w.Size <= drift.WordBytes {
+		return w.Append(to)
 	}
-	return o.texts[from:to]
+	return append(to, o.longText(w)...)
+}
+
+// longText is that of a word which does not say it.
+func (o *item) longText(w *drift.Word) []byte { return o.long[w.Head:][:w.Size] }
+
+// say takes a text in.
+func (o *item) say(text []byte) {
+	w := drift.WordOf(text)
+	if w.Size > drift.WordBytes {
+		w.Head = uint64(len(o.long))
+		o.long = append(o.long, text...)
+	}
+	o.words = append(o.words, w)
 }
 
 // A queue brings answered exchanges to whoever counts them.
@@ -124,9 +141,9 @@ func (m *Monitor) Hear(e Exchange) {
 	}
 	pool := &q.spare[poolOf(size)]
 	o := pool.Get().(*item)
-	*o = item{pool: pool, at: e.At, who: e.Who, model: e.Model, version: e.Version, by: e.By, layout: s.layout, rows: to - from, size: size, numbers: o.numbers[:0], texts: o.texts[:0], ends: append(o.ends[:0], 0)}
+	*o = item{pool: pool, at: e.At, who: e.Who, model: e.Model, version: e.Version, by: e.By, layout: s.layout, rows: to - from, size: size, numbers: o.numbers[:0], words: o.words[:0], long: o.long[:0]}
 	o.copy(&e, rows, from)
-	o.size = int64(cap(o.numbers) + cap(o.ends)/2 + cap(o.texts)/8)
+	o.size = int64(cap(o.numbers) + 3*cap(o.words) + cap(o.long)/8)
 	q.held.Add(o.size - size)
 	select {
 	case q.items <- o:
@@ -141,7 +158,7 @@ func (m *Monitor) Hear(e Exchange) {
 func (l *layout) bytes() int { return min(oneText, allText/max(l.texts, 1)) }
 
 // most is how much a row takes at most.
-func (l *layout) most() int { return l.numbers + l.texts*(1+l.bytes()/8) }
+func (l *layout) most() int { return l.numbers + l.texts*(3+l.bytes()/8) }
 
 // someRows picks the rows that are taken: all, or as many as there is room for, from a place
 // that nobody can know.
@@ -233,7 +250,7 @@ func (o *item) copy(e *Exchange, rows, from int) {
 			list = e.Said.Outputs
 		}
 		if t := find(list, p, rows); p.text {
-			o.words(t, from*p.width, o.rows*p.width)
+			o.texts(t, from*p.width, o.rows*p.width)
 		} else {
 			p.numbers(o.numbers, l.numbers, t, from, o.rows)
 		}
@@ -284,15 +301,15 @@ func fill[T int64 | uint64](dst []float64, from []T) {
 	}
 }
 
-// words copies texts.
-func (o *item) words(t *tensor.Tensor, at, n int) {
-	texts, ends, most := o.texts, slices.Grow(o.ends, n), o.layout.bytes()
-	for i := range n {
-		if t != nil {
-			text := t.Data.Bytes[at+i]
-			texts = append(texts, text[:min(len(text), most)]...)
-		}
-		ends = append(ends, int32(len(texts)))
+// texts copies texts.
+func (o *item) texts(t *tensor.Tensor, at, n int) {
+	if t == nil {
+		o.words = append(o.words, make([]drift.Word, n)...)
+		return
 	}
-	o.texts, o.ends = texts, ends
+	o.words = slices.Grow(o.words, n)
+	most := o.layout.bytes()
+	for _, text := range t.Data.Bytes[at:][:n] {
+		o.say(text[:min(len(text), most)])
+	}
 }

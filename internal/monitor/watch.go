@@ -108,11 +108,15 @@ func (t *tally) texts(b *batch, f int, p *port, element int) {
 func (b *batch) textPlaces(by *drift.Categories, p *port, element int) []uint8 {
 	places := b.places[:b.n]
 	for row := range places {
-		place := uint8(drift.Nothing)
-		if v := b.text(row, p, element); len(v) > 0 {
-			place = by.Place(v)
+		o := b.items[row]
+		switch w := o.word(p, b.at[row], element); {
+		case w.Size == 0:
+			places[row] = drift.Nothing
+		case w.Size <= drift.WordBytes:
+			places[row] = by.PlaceWord(w)
+		default:
+			places[row] = by.Place(o.longText(w))
 		}
-		places[row] = place
 	}
 	return places
 }
@@ -210,7 +214,10 @@ const mostBy = 8
 
 // share counts which of several models answered.
 func (w *watched) share(o *item) {
-	if _, known := w.by[o.by]; o.by == "" || !known && len(w.by) >= mostBy {
+	if o.by == "" {
+		return
+	}
+	if _, known := w.by[o.by]; !known && len(w.by) >= mostBy {
 		return
 	}
 	if w.by == nil {

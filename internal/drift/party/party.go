@@ -37,11 +37,11 @@ type near struct {
 // who shifts what is asked is told from the others. Later callers fall into groups by
 // a hash that nobody outside knows.
 func (s *Seats) Of(who pavise.Name) int {
-	n := len(who.ID)
-	if n > 0 { // most names of callers differ here
-		n += int(who.ID[n-1]) + 4*int(who.ID[n/2])
+	spot := 0
+	if n := len(who.ID); n > 0 { // most names of callers differ here
+		spot = 16*n + 5*int(who.ID[n/2]) + int(who.ID[n-1])
 	}
-	at := &s.near[n%len(s.near)]
+	at := &s.near[spot%len(s.near)]
 	if at.group == 0 || at.who != who {
 		*at = near{who, s.seat(who) + 1}
 	}
