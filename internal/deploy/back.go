@@ -22,8 +22,8 @@ func (d *Deployments) PlanPromote(ctx context.Context, name pavise.Name) (*Plan,
 	return &dr.plan, nil
 }
 
-// promote drafts deploy.promote.
-func (d *Deployments) promote(ctx context.Context, name pavise.Name) (dr *draft, err error) {
+// onward begins a draft of a deployment that there is.
+func (d *Deployments) onward(ctx context.Context, name pavise.Name) (dr *draft, err error) {
 	err = d.cfg.Store.View(ctx, func(tx *store.Tx) error {
 		if _, err := known(tx, name); err != nil {
 			return err
@@ -31,10 +31,17 @@ func (d *Deployments) promote(ctx context.Context, name pavise.Name) (dr *draft,
 		dr, err = d.begin(tx, name, nil)
 		return err
 	})
-	if err != nil {
+	if err == nil {
+		dr.will.At = d.cfg.Now().UTC()
+	}
+	return dr, err
+}
+
+// promote drafts deploy.promote.
+func (d *Deployments) promote(ctx context.Context, name pavise.Name) (dr *draft, err error) {
+	if dr, err = d.onward(ctx, name); err != nil {
 		return nil, err
 	}
-	dr.will.At = d.cfg.Now().UTC()
 	if a := dr.was.Alarm; a != nil {
 		return nil, &pavise.Error{Kind: pavise.Denied, Msg: fmt.Sprintf("%s ran what nobody approved: %s", a.Target.ID, a.Ran), Hint: "find out how it came there; an approved release ends the alarm"}
 	}
@@ -112,17 +119,9 @@ func (d *Deployments) PlanRollback(ctx context.Context, name pavise.Name) (*Plan
 // the newest version before that the registry does not bar comes. Where bad is not 0, only
 // that version goes, wherever it is.
 func (d *Deployments) back(ctx context.Context, name pavise.Name, bad int, why string) (dr *draft, err error) {
-	err = d.cfg.Store.View(ctx, func(tx *store.Tx) error {
-		if _, err := known(tx, name); err != nil {
-			return err
-		}
-		dr, err = d.begin(tx, name, nil)
-		return err
-	})
-	if err != nil {
+	if dr, err = d.onward(ctx, name); err != nil {
 		return nil, err
 	}
-	dr.will.At = d.cfg.Now().UTC()
 	beside := bad == 0 && slices.ContainsFunc(dr.will.Spots, func(s Spot) bool { return s.Beside != nil })
 	var to []pavise.Name
 	for i := range dr.will.Spots {

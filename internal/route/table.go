@@ -113,24 +113,12 @@ func (t *Table) startAll(tx *store.Tx) error {
 }
 
 // stored reads the routes that the store has.
-func stored(tx *store.Tx) (routes []Route, err error) {
-	rows, err := tx.Query(`SELECT route FROM gateway_routes ORDER BY name`)
+func stored(tx *store.Tx) ([]Route, error) {
+	routes, err := store.Docs[Route](tx, `SELECT route FROM gateway_routes ORDER BY name`)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("read the stored routes: %w", err)
 	}
-	defer rows.Close()
-	for rows.Next() {
-		var text string
-		var route Route
-		if err := rows.Scan(&text); err != nil {
-			return nil, err
-		}
-		if err := json.Unmarshal([]byte(text), &route); err != nil {
-			return nil, fmt.Errorf("read a stored route: %w", err)
-		}
-		routes = append(routes, route)
-	}
-	return routes, rows.Err()
+	return routes, nil
 }
 
 // start makes a stored route ready to take requests.
