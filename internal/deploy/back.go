@@ -184,7 +184,7 @@ func stays(moves []Move) string {
 func (d *Deployment) takeBack(h Held, why string) {
 	d.Barred = slices.DeleteFunc(slices.Clone(d.Barred), func(t Taken) bool { return t.Digest == h.Digest })
 	d.Barred = append(d.Barred, Taken{Version: h.Version, Digest: h.Digest, Why: why[:min(len(why), maxProblem)], At: d.At})
-	d.Barred = d.Barred[max(0, len(d.Barred)-maxBarred):]
+	d.Barred = d.Barred[max(0, len(d.Barred)-MaxBarred):]
 }
 
 // tookBack reports whether a version was taken back, by its digest, and not released since.
@@ -263,7 +263,7 @@ func (d *Deployments) first(ctx context.Context, dep *Deployment) {
 // sends reports whether a target is where calls are sent.
 func (d *Deployments) sends(ctx context.Context, target pavise.Name) bool {
 	var p *Place
-	err := d.cfg.Store.View(ctx, func(tx *store.Tx) (err error) { p, err = place(tx, target); return err })
+	err := d.cfg.Store.View(ctx, func(tx *store.Tx) (err error) { p, err = PlaceOf(tx, target); return err })
 	return err == nil && d.cfg.Drivers[p.Kind].First
 }
 
@@ -318,7 +318,7 @@ func (d *Deployments) Behind(ctx context.Context, model pavise.Name) (name pavis
 		for i := range deps {
 			for _, s := range deps[i].Spots {
 				if err == nil {
-					places[s.Target], err = place(tx, s.Target)
+					places[s.Target], err = PlaceOf(tx, s.Target)
 				}
 			}
 		}

@@ -222,7 +222,7 @@ func (d *Deployments) bring(ctx context.Context, name, target pavise.Name) error
 	var p *Place
 	err := d.cfg.Store.View(ctx, func(tx *store.Tx) (err error) {
 		if dep, err = deployment(tx, name); err == nil && dep != nil && dep.spot(target) != nil {
-			p, err = place(tx, target)
+			p, err = PlaceOf(tx, target)
 		}
 		return err
 	})

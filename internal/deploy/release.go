@@ -94,7 +94,7 @@ func (d *Deployments) begin(tx *store.Tx, name pavise.Name, to []pavise.Name) (*
 		}
 	}
 	for _, target := range to {
-		p, err := place(tx, target)
+		p, err := PlaceOf(tx, target)
 		if err != nil {
 			return nil, err
 		}
@@ -341,7 +341,7 @@ func (d *Deployments) keep(ctx context.Context, update func(context.Context, fun
 			if p.Deployment == name {
 				continue
 			}
-			again, err := place(tx, target)
+			again, err := PlaceOf(tx, target)
 			if err != nil {
 				return err
 			}

@@ -19,7 +19,7 @@ var steps = []string{
 const (
 	maxTargets = 256 // of a tenant
 	maxBefore  = 8   // versions before, of a target
-	maxBarred  = 64  // digests that were taken back, of a deployment
+	MaxBarred  = 64  // digests that were taken back, of a deployment
 )
 
 // get reads one document of a table into v, and reports whether there is one.
@@ -46,8 +46,19 @@ func all[T any](tx *store.Tx, table, tenant string) ([]T, error) {
 	return store.Docs[T](tx, `SELECT doc FROM `+table+` WHERE ?1 = '' OR tenant = ?1 ORDER BY tenant, id`, tenant)
 }
 
-// place reads a target. The error is of kind NotFound when there is none.
-func place(tx *store.Tx, name pavise.Name) (*Place, error) {
+// Recall reads what the driver of a target keeps of it into v, and reports whether it keeps
+// anything.
+func Recall(tx *store.Tx, target pavise.Name, v any) (bool, error) {
+	return get(tx, "deploy_kept", target, v)
+}
+
+// Remember keeps something of a target for its driver, until the target is removed.
+func Remember(tx *store.Tx, target pavise.Name, v any) error {
+	return put(tx, "deploy_kept", target, v)
+}
+
+// PlaceOf reads a target. The error is of kind NotFound when there is none.
+func PlaceOf(tx *store.Tx, name pavise.Name) (*Place, error) {
 	p := &Place{}
 	found, err := get(tx, "deploy_targets", name, p)
 	if err == nil && !found {

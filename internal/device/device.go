@@ -17,7 +17,7 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/bundle"
-	"github.com/pavise/pavise/internal/deploy"
+	"github.com/pavise/pavise/internal/deploy/machine"
 	"github.com/pavise/pavise/internal/model"
 	"github.com/pavise/pavise/internal/seal"
 )
@@ -28,7 +28,7 @@ type Config struct {
 
 	Server string       // the control plane, https://HOST:PORT
 	HTTP   *http.Client // whose transport proves who asks
-	Trust  deploy.EdgeTrust
+	Trust  machine.Trust
 	Every  time.Duration // how often it looks at its files and reports; 30 seconds if 0
 
 	// Health is a command with its arguments that ends with 0 when what current leads to is
@@ -98,7 +98,7 @@ func (d *Device) with(do func(*state) error) error {
 }
 
 // obey does what is ordered. from returns parts of files in the clear.
-func (d *Device) obey(ctx context.Context, o *deploy.Orders, from func(digest string) ([]byte, error)) error {
+func (d *Device) obey(ctx context.Context, o *machine.Orders, from func(digest string) ([]byte, error)) error {
 	return d.with(func(s *state) error {
 		if err := d.finish(ctx, s); err != nil {
 			return err

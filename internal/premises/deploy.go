@@ -9,6 +9,7 @@ import (
 	"github.com/pavise/pavise/internal/deploy"
 	"github.com/pavise/pavise/internal/deploy/function"
 	"github.com/pavise/pavise/internal/deploy/kubernetes"
+	"github.com/pavise/pavise/internal/deploy/machine"
 	"github.com/pavise/pavise/internal/depot"
 	"github.com/pavise/pavise/internal/installation"
 	"github.com/pavise/pavise/internal/registry"
@@ -19,7 +20,7 @@ import (
 // the files of models are kept, nil: nowhere.
 func (h *House) OpenDeployments(ctx context.Context, k installation.Keys, files *depot.Depot, fleet Gateways) (err error) {
 	content := contents{files}
-	h.Edges = deploy.NewEdges(deploy.EdgeConfig{Guard: h.Guard, Store: h.DB, Files: content, KEK: k.KEK, Dir: h.Data.Path("edge"), Origin: h.Origin, Now: h.Now})
+	h.Edges = machine.New(machine.Config{Guard: h.Guard, Store: h.DB, Files: content, KEK: k.KEK, Dir: h.Data.Path("edge"), Origin: h.Origin, Now: h.Now})
 	h.Deployments, err = deploy.Open(ctx, deploy.Config{
 		Guard: h.Guard, Store: h.DB, Versions: versions{h.Models}, Now: h.Now, Say: h.Say,
 		Drivers: map[string]deploy.Driver{
