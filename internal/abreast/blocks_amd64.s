@@ -255,26 +255,29 @@ next:
 	VSHUFI32X4 $0xdd, Z27, Z25, d
 
 // ROUND is a round on the words w (FIPS 180-4, section 6.2.2): d and h change, and take the next
-// names in the next round.
+// names in the next round. Both are added to in the order in which what is added is there, so that
+// from e to the next e, and from a to the next a, there are three instructions one behind the other.
 #define ROUND(k, w, a, b, c, d, e, f, g, h) \
 	VPADDD w, h, h \
 	VPADDD.BCST k(AX), h, h \
+	VPADDD h, d, d \
 	VPRORD $6, e, Z24 \
 	VPRORD $11, e, Z25 \
 	VPRORD $25, e, Z26 \
 	VMOVDQA32 e, Z27 \
 	VPTERNLOGD $0xca, g, f, Z27 \
 	VPTERNLOGD $0x96, Z26, Z25, Z24 \
+	VPADDD Z27, d, d \
 	VPADDD Z27, h, h \
-	VPADDD Z24, h, h \
-	VPADDD h, d, d \
+	VPADDD Z24, d, d \
+	VMOVDQA32 a, Z31 \
+	VPTERNLOGD $0xe8, c, b, Z31 \
 	VPRORD $2, a, Z28 \
 	VPRORD $13, a, Z29 \
 	VPRORD $22, a, Z30 \
-	VMOVDQA32 a, Z31 \
-	VPTERNLOGD $0xe8, c, b, Z31 \
-	VPTERNLOGD $0x96, Z30, Z29, Z28 \
 	VPADDD Z31, h, h \
+	VPADDD Z24, h, h \
+	VPTERNLOGD $0x96, Z30, Z29, Z28 \
 	VPADDD Z28, h, h
 
 // STRETCH makes of the words w those sixteen rounds on; w1, w9 and w14 are so many behind them.

@@ -146,7 +146,7 @@ func (c *Categories) Place(text []byte) uint8 {
 // PlaceWord is Place of a text that is its word.
 func (c *Categories) PlaceWord(w *Word) uint8 {
 	// Nearly always it is the first that is looked at.
-	if bin := uint(c.table[w.slot(&c.salt)&511]) - 1; bin < uint(len(c.words)) && c.words[bin] == *w {
+	if bin := uint(c.table[w.sum(&c.salt)>>55&511]) - 1; bin < uint(len(c.words)) && c.words[bin] == *w {
 		return uint8(bin)
 	}
 	var room [WordBytes]byte
@@ -167,18 +167,18 @@ func (c *Categories) rare(text []byte) uint8 {
 	return bin
 }
 
-// A salt is two odd numbers. Whoever does not know them can choose no texts that are looked for in
-// one place (Dietzfelbinger and others, A reliable randomized algorithm for the closest-pair
-// problem, 1997: the highest bits of a sum of products with such numbers).
-type salt [2]uint64
+// A salt is odd numbers, one for eight bytes of a name. Whoever does not know them can choose no texts
+// that are looked for in one place (Dietzfelbinger and others, A reliable randomized algorithm for
+// the closest-pair problem, 1997: the highest bits of a sum of products with such numbers).
+type salt [maxName / 8]uint64
 
-// slot is where a text is looked for.
+// slot is where a text of at most maxName bytes is looked for.
 func (c *Categories) slot(text []byte, w Word) uint64 {
-	for at := 8; at < w.Size-8; at += 8 { // between the ends
-		w.Head = (w.Head ^ binary.LittleEndian.Uint64(text[at:])) * c.salt[0]
-		w.Head ^= w.Head >> 32
+	h := w.sum(&c.salt)
+	for at, i := 8, 2; at < w.Size-8; at, i = at+8, i+1 { // between the ends
+		h += binary.LittleEndian.Uint64(text[at:]) * c.salt[i&(len(c.salt)-1)]
 	}
-	return w.slot(&c.salt)
+	return h >> 55
 }
 
 // lay lays the table. It looks for a salt by which no two names are looked for in one place, of
@@ -189,7 +189,10 @@ func (c *Categories) lay() {
 		c.words[bin] = WordOf([]byte(name))
 	}
 	for range 1000 {
-		c.salt, c.table = salt{rand.Uint64() | 1, rand.Uint64() | 1}, [len(c.table)]uint8{}
+		c.table = [len(c.table)]uint8{}
+		for i := range c.salt {
+			c.salt[i] = rand.Uint64() | 1
+		}
 		alone := true
 		for bin, name := range c.Names {
 			at := c.slot([]byte(name), c.words[bin])

@@ -42,7 +42,7 @@ func (w *Word) Append(to []byte) []byte {
 	return append(to, room[:w.Size]...)
 }
 
-// slot is where a text that is its word is looked for.
-func (w *Word) slot(s *salt) uint64 {
-	return ((w.Head^uint64(w.Size))*s[0] + w.Tail*s[1]) >> 55
+// sum is where a text that is its word is looked for, in the highest bits.
+func (w *Word) sum(s *salt) uint64 {
+	return (w.Head^uint64(w.Size))*s[0] + w.Tail*s[1]
 }
