@@ -3,6 +3,7 @@ package deploy
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -135,6 +136,13 @@ func (d *Deployments) due(ctx context.Context) (list []due, stirred []pavise.Nam
 	d.mu.Unlock()
 	var deps []Deployment
 	err = d.cfg.Store.View(ctx, func(tx *store.Tx) error { deps, err = all[Deployment](tx, "deploy_deployments", ""); return err })
+	if err != nil { // and not forgotten
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		maps.Copy(d.stirred, news)
+		d.heard = d.heard || heard
+		return nil, nil, wake, err
+	}
 	now := d.cfg.Now()
 	pause = wake
 	for i := range deps {
