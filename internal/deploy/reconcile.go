@@ -457,7 +457,7 @@ func (s *Spot) note(got sight, now time.Time, told bool, every time.Duration) {
 		s.Next = now.Add(every - every/10 + rand.N(every/5+1))
 		return
 	}
-	if s.Problem == "" {
+	if s.Problem == "" || s.Since.After(now) { // or the clock was ahead when it began
 		s.Since = now
 	}
 	s.Problem, s.Told = got.problem[:min(len(got.problem), maxProblem)], s.Told || told
