@@ -52,7 +52,8 @@ func NewEdges(cfg EdgeConfig) *Edges {
 // Driver makes targets of machines at the edge.
 func (e *Edges) Driver() Driver {
 	return Driver{
-		Keys: []Setting{{"agent", true, "who fetches there and reports, as KIND/ID of a principal: workload/edge-1"}},
+		Empties: true,
+		Keys:    []Setting{{"agent", true, "who fetches there and reports, as KIND/ID of a principal: workload/edge-1"}},
 		Open: func(name pavise.Name, set map[string]string) (Target, error) {
 			kind, id, _ := strings.Cut(set["agent"], "/")
 			agent := pavise.Name{Tenant: name.Tenant, Kind: kind, ID: id}
@@ -138,7 +139,7 @@ func (e *edge) Observe(ctx context.Context) (s State, err error) {
 
 // Apply implements Target: it orders, and the machine fetches.
 func (e *edge) Apply(ctx context.Context, d Desired) error {
-	if d.Main == nil || d.Beside != nil {
+	if d.Beside != nil {
 		return &pavise.Error{Kind: pavise.Invalid, Msg: "a machine at the edge runs one version whole"}
 	}
 	k, err := e.read(ctx)
@@ -149,16 +150,11 @@ func (e *edge) Apply(ctx context.Context, d Desired) error {
 		return &pavise.Error{Kind: pavise.Conflict, Msg: fmt.Sprintf("%s was ordered revision %d already, and this is %d", e.name.ID, k.Orders.Revision, d.Revision), Hint: "was this installation put back from a backup?"}
 	}
 	if k.Orders.Revision < d.Revision {
-		next := Orders{Target: e.name, Revision: d.Revision, Model: d.Main.Model, Version: d.Main.Number, Digest: d.Main.Digest, Signature: d.Main.Signature, Barred: d.Barred}
-		if next.Files = k.Orders.Files; k.Orders.Digest != next.Digest {
-			if next.Files, err = e.cut(ctx, d.Main); err != nil {
-				return err
-			}
+		next, err := e.order(ctx, d, k.Orders)
+		if err != nil {
+			return err
 		}
-		if err := next.check(e.name); err != nil {
-			return &pavise.Error{Kind: pavise.Unverified, Msg: fmt.Sprintf("version %d of %s cannot be ordered: %v", d.Main.Number, d.Main.Model.ID, err), Err: err}
-		}
-		err := e.cfg.Store.UpdateSafe(ctx, func(tx *store.Tx) error {
+		err = e.cfg.Store.UpdateSafe(ctx, func(tx *store.Tx) error {
 			var now kept
 			if _, err := get(tx, "deploy_kept", e.name, &now); err != nil {
 				return err
@@ -175,6 +171,24 @@ func (e *edge) Apply(ctx context.Context, d Desired) error {
 		_, err = p.Publish(ctx)
 	}
 	return err
+}
+
+// order makes the orders of what is wanted, after those before.
+func (e *edge) order(ctx context.Context, d Desired, before Orders) (next Orders, err error) {
+	next = Orders{Target: e.name, Revision: d.Revision, Barred: d.Barred}
+	if d.Main == nil {
+		return next, next.check(e.name)
+	}
+	next.Model, next.Version, next.Digest, next.Signature = d.Main.Model, d.Main.Number, d.Main.Digest, d.Main.Signature
+	if next.Files = before.Files; before.Digest != next.Digest {
+		if next.Files, err = e.cut(ctx, d.Main); err != nil {
+			return next, err
+		}
+	}
+	if err := next.check(e.name); err != nil {
+		return next, &pavise.Error{Kind: pavise.Unverified, Msg: fmt.Sprintf("version %d of %s cannot be ordered: %v", d.Main.Number, d.Main.Model.ID, err), Err: err}
+	}
+	return next, nil
 }
 
 // cut cuts the files of a version into parts, and holds them to their digests.

@@ -25,7 +25,7 @@ type Orders struct {
 	Revision uint64        `json:"revision"` // 0: nothing was ever ordered
 	Model    pavise.Name   `json:"model,omitzero"`
 	Version  int           `json:"version,omitempty"`
-	Digest   string        `json:"digest,omitempty"` // of the version
+	Digest   string        `json:"digest,omitempty"` // of the version; empty with a revision: nothing is to run
 	Files    []OrderedFile `json:"files,omitempty"`
 	// Signature is by OpenSSF Model Signing, over the files; empty: nobody signed them.
 	Signature []byte   `json:"signature,omitempty"`

@@ -266,7 +266,7 @@ func (d *Deployments) see(ctx context.Context, dep *Deployment, s *Spot, p *Plac
 		got.state, got.seen = state, true
 		d.strayed(dep, s, state, &got)
 		if (!s.matches(state) || s.Applied != s.Revision) && !got.alone {
-			if err = s.withheld(want, state); err == nil {
+			if err = dep.withheld(s, want, state); err == nil {
 				err = t.Apply(ctx, want)
 			}
 			if err == nil {
@@ -285,6 +285,9 @@ func (d *Deployments) see(ctx context.Context, dep *Deployment, s *Spot, p *Plac
 		got.problem = got.state.Problem
 	case !got.whole:
 		got.problem = "it runs " + stateWords(got.state) + " still"
+		if got.state.Problem != "" {
+			got.problem += ": " + got.state.Problem
+		}
 	case !got.state.Healthy:
 		got.problem = got.state.Problem
 		if got.problem == "" {
@@ -323,18 +326,24 @@ func (d *Deployments) wanted(ctx context.Context, dep *Deployment, s *Spot) (wan
 	return want, nil
 }
 
-// withheld refuses to bring to a target what the registry has barred since it was approved, and
-// what does not run there yet.
-func (s *Spot) withheld(want Desired, state State) error {
+// withheld refuses to bring to a target what the registry has barred since it was approved, or
+// what was taken back elsewhere since, and what does not run there yet.
+func (d *Deployment) withheld(s *Spot, want Desired, state State) error {
 	for _, one := range []struct {
 		v *Version
 		h *Held
 	}{{want.Main, s.Main}, {want.Beside, s.Beside}} {
-		if one.v == nil || one.h == nil || one.h.Artefact == state.Main || one.h.Artefact == state.Beside || !barred(*one.v) {
+		if one.v == nil || one.h == nil || one.h.Artefact == state.Main || one.h.Artefact == state.Beside {
+			continue
+		}
+		why := one.v.State
+		if d.tookBack(one.h.Digest) {
+			why = "taken back"
+		} else if !barred(*one.v) {
 			continue
 		}
 		return &pavise.Error{
-			Kind: pavise.Denied, Msg: fmt.Sprintf("version %d is %s by now, and is not brought there", one.v.Number, one.v.State),
+			Kind: pavise.Denied, Msg: fmt.Sprintf("version %d is %s by now, and is not brought there", one.v.Number, why),
 			Hint: "pavise deploy rollback, or release another version",
 		}
 	}
@@ -361,6 +370,9 @@ func stateWords(s State) string {
 // strayed looks whether what runs is something else than what was last brought there.
 func (d *Deployments) strayed(dep *Deployment, s *Spot, state State, got *sight) {
 	for _, ran := range []string{state.Main, state.Beside} {
+		if s.Main == nil && s.knows(ran) {
+			continue // it came just before the orders that nothing is to run
+		}
 		if s.Applied != 0 && (!s.knows(ran) || !state.Alone && dep.bars(s, ran)) {
 			got.alarm = ran
 			summary := fmt.Sprintf("%s ran %s, which nobody approved, and %s is put back", s.Target.ID, ran, s.words())
@@ -377,7 +389,7 @@ func (d *Deployments) strayed(dep *Deployment, s *Spot, state State, got *sight)
 		got.findings = append(got.findings, finding{KindRolledBack, pavise.Critical, summary, noted{Target: s.Target, Ran: state.Main, Version: s.Main.Version, Problem: state.Problem}})
 		return
 	}
-	summary := fmt.Sprintf("%s ran %s, and %s is put back", s.Target.ID, stateWords(state), s.words())
+	summary := fmt.Sprintf("%s ran %s, and %s is to run there", s.Target.ID, stateWords(state), s.words())
 	got.findings = append(got.findings, finding{KindStrayed, pavise.Warning, summary, noted{Target: s.Target, Ran: state.Main}})
 }
 

@@ -1,9 +1,7 @@
 package deploy
 
 import (
-	"database/sql"
 	"encoding/json"
-	"errors"
 	"fmt"
 
 	"github.com/pavise/pavise"
@@ -26,18 +24,11 @@ const (
 
 // get reads one document of a table into v, and reports whether there is one.
 func get(tx *store.Tx, table string, name pavise.Name, v any) (bool, error) {
-	var doc string
-	err := tx.QueryRow(`SELECT doc FROM `+table+` WHERE tenant = ? AND id = ?`, name.Tenant, name.ID).Scan(&doc)
-	if errors.Is(err, sql.ErrNoRows) {
-		return false, nil
-	}
+	found, err := store.Doc(tx, v, `SELECT doc FROM `+table+` WHERE tenant = ? AND id = ?`, name.Tenant, name.ID)
 	if err != nil {
-		return false, err
-	}
-	if err := json.Unmarshal([]byte(doc), v); err != nil {
 		return false, fmt.Errorf("read %s: %w", name, err)
 	}
-	return true, nil
+	return found, nil
 }
 
 // put keeps one document of a table.
@@ -51,24 +42,8 @@ func put(tx *store.Tx, table string, name pavise.Name, v any) error {
 }
 
 // all reads the documents of a table, of one tenant or, where it is empty, of all.
-func all[T any](tx *store.Tx, table, tenant string) (list []T, err error) {
-	rows, err := tx.Query(`SELECT doc FROM `+table+` WHERE ?1 = '' OR tenant = ?1 ORDER BY tenant, id`, tenant)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var doc string
-		if err := rows.Scan(&doc); err != nil {
-			return nil, err
-		}
-		var v T
-		if err := json.Unmarshal([]byte(doc), &v); err != nil {
-			return nil, err
-		}
-		list = append(list, v)
-	}
-	return list, rows.Err()
+func all[T any](tx *store.Tx, table, tenant string) ([]T, error) {
+	return store.Docs[T](tx, `SELECT doc FROM `+table+` WHERE ?1 = '' OR tenant = ?1 ORDER BY tenant, id`, tenant)
 }
 
 // place reads a target. The error is of kind NotFound when there is none.

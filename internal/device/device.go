@@ -113,7 +113,10 @@ func (d *Device) obey(ctx context.Context, o *deploy.Orders, from func(digest st
 			return nil
 		}
 		s.Target, s.Barred = o.Target, o.Barred
-		if o.Digest == "" || s.Current != nil && s.Current.Digest == o.Digest {
+		if o.Digest == "" {
+			return d.stop(s, o.Revision)
+		}
+		if s.Current != nil && s.Current.Digest == o.Digest {
 			s.Revision, s.Held = o.Revision, ""
 			return s.write(d.cfg.Dir, d.key)
 		}
@@ -136,6 +139,16 @@ func (d *Device) obey(ctx context.Context, o *deploy.Orders, from func(digest st
 		}
 		return d.finish(ctx, s)
 	})
+}
+
+// stop has nothing run, as is ordered where the first version was taken back elsewhere before it
+// was seen here.
+func (d *Device) stop(s *state, revision uint64) error {
+	if err := os.Remove(filepath.Join(d.cfg.Dir, linkCurrent)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	s.Revision, s.Held, s.Current, s.Before = revision, "", nil, nil
+	return errors.Join(s.write(d.cfg.Dir, d.key), d.tidy(s))
 }
 
 // signed holds a version to its signature, if somebody said by whom it must be signed.

@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -264,6 +265,32 @@ func TestMachine(t *testing.T) {
 	if err := d.obey(t.Context(), k, func(digest string) ([]byte, error) { return w.shelf[digest], nil }); err != nil || w.reads(t, single) != "a single file" {
 		t.Errorf("%v", err)
 	}
+}
+
+// TestNothingIsToRun has the first version withdrawn, as it is where it was taken back elsewhere
+// before the machine said that it runs: programs find nothing, and it goes on with the next.
+func TestNothingIsToRun(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	one, two := w.shelf.version(1, "model.onnx", "bad weights"), w.shelf.version(2, "model.onnx", "good weights")
+	w.order(t, 1, one)
+	d, _ := w.run(t)
+	w.await(t, "version 1", runs(one))
+	if err := w.target.Apply(t.Context(), deploy.Desired{Revision: 2, Barred: []string{one.Digest}}); err != nil {
+		t.Fatal(err)
+	}
+	w.await(t, "nothing", func(s deploy.State) bool { return s.Main == "" && s.Healthy })
+	if _, err := os.Lstat(filepath.Join(w.cfg.Dir, linkCurrent)); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("programs find a model: %v", err)
+	}
+	if w.inTheClear(t, "bad weights") {
+		t.Error("the files lie there still")
+	}
+	if _, err := d.Rollback(t.Context(), "by hand"); pavise.KindOf(err) != pavise.Conflict {
+		t.Errorf("there is something to go back to: %v", err)
+	}
+	w.order(t, 3, two)
+	w.await(t, "version 2", runs(two))
 }
 
 // ordersOf are the orders of a version whose files are short.

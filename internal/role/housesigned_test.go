@@ -72,6 +72,10 @@ func TestHouseSignature(t *testing.T) {
 		_, err := r.Changes.Propose(t.Context(), r.person("dora"), change.Proposal{Verb: "deploy.release", On: on, Request: json.RawMessage(`{"version":1,"to":["edge"]}`)})
 		return err
 	}
+	alias := func() error {
+		_, err := r.Changes.Propose(t.Context(), r.person("dora"), change.Proposal{Verb: "model.alias", On: fraud, Request: json.RawMessage(`{"alias":"champion","version":1}`)})
+		return err
+	}
 	edit := func(from, to string) {
 		t.Helper()
 		err := r.DB.Update(t.Context(), func(tx *store.Tx) error {
@@ -104,6 +108,9 @@ func TestHouseSignature(t *testing.T) {
 	if err := release(); pavise.KindOf(err) != pavise.Unverified || !strings.Contains(err.Error(), "as this installation signed it") {
 		t.Errorf("what was changed is released: %v", err)
 	}
+	if err := alias(); pavise.KindOf(err) != pavise.Unverified || !strings.Contains(err.Error(), "as this installation signed it") {
+		t.Errorf("what was changed is to have an alias: %v", err)
+	}
 	found := false
 	for _, rec := range r.Log.Records(0, r.Log.Size()) {
 		found = found || rec.Kind == registry.KindAltered
@@ -114,6 +121,9 @@ func TestHouseSignature(t *testing.T) {
 	edit("other.onnx", "model.onnx")
 	if err := release(); err != nil {
 		t.Errorf("what was put back: %v", err)
+	}
+	if err := alias(); err != nil {
+		t.Errorf("an alias of what was put back: %v", err)
 	}
 
 	asked := "true"

@@ -181,14 +181,17 @@ func (s *azure) Read(ctx context.Context, v Version, from int64) (io.ReadCloser,
 			return nil, noSource("a version has no id that can be asked for")
 		}
 	}
-	same := azcore.ETag(`"` + v.ETag + `"`)
-	o := &azblob.DownloadStreamOptions{Range: azblob.HTTPRange{Offset: from}, AccessConditions: &azblob.AccessConditions{ModifiedAccessConditions: &azblob.ModifiedAccessConditions{IfMatch: &same}}}
+	o := &azblob.DownloadStreamOptions{Range: azblob.HTTPRange{Offset: from}}
+	if v.ETag != "" { // else it is whatever is there
+		same := azcore.ETag(`"` + v.ETag + `"`)
+		o.AccessConditions = &azblob.AccessConditions{ModifiedAccessConditions: &azblob.ModifiedAccessConditions{IfMatch: &same}}
+	}
 	var raw *http.Response
 	answer, err := client.DownloadStream(policy.WithCaptureResponse(ctx, &raw), o)
 	if err != nil {
 		return nil, s.refused("read "+v.Key, err)
 	}
-	if raw == nil || !begins(raw.Header, from) || answer.ETag != nil && bare(*answer.ETag) != v.ETag {
+	if raw == nil || !begins(raw.Header, from) || answer.ETag != nil && v.ETag != "" && bare(*answer.ETag) != v.ETag {
 		answer.Body.Close()
 		return nil, refusal{store: s.url + v.Key, doing: "go on where it was read to", status: http.StatusPreconditionFailed}.explain()
 	}

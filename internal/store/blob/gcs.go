@@ -158,9 +158,11 @@ func (s *gcs) page(ctx context.Context, q url.Values) ([]Version, string, error)
 // Read is Source's.
 func (s *gcs) Read(ctx context.Context, v Version, from int64) (io.ReadCloser, error) {
 	q := url.Values{"alt": {"media"}}
-	if v.Newest {
+	switch {
+	case v.ID == "": // whatever is there
+	case v.Newest:
 		q.Set("ifGenerationMatch", v.ID)
-	} else {
+	default:
 		q.Set("generation", v.ID)
 	}
 	head := http.Header{"Accept-Encoding": {"gzip"}} // as it is kept: the store unpacks for who does not ask
@@ -171,7 +173,7 @@ func (s *gcs) Read(ctx context.Context, v Version, from int64) (io.ReadCloser, e
 	if err != nil {
 		return nil, err
 	}
-	if is := answer.Header.Get("X-Goog-Generation"); !begins(answer.Header, from) || is != "" && is != v.ID {
+	if is := answer.Header.Get("X-Goog-Generation"); !begins(answer.Header, from) || is != "" && v.ID != "" && is != v.ID {
 		answer.Body.Close()
 		return nil, refusal{store: s.url + v.Key, doing: "go on where it was read to", status: http.StatusPreconditionFailed}.explain()
 	}

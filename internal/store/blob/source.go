@@ -22,9 +22,9 @@ type Source interface {
 	// Objects yields the newest version of each object whose key begins with prefix. What was
 	// deleted, and what was not uploaded to its end, is none.
 	Objects(ctx context.Context, prefix string) iter.Seq2[Version, error]
-	// Read opens this very version from a byte on. The error is of kind Conflict when the object
-	// has another content meanwhile, and NotFound when it is gone. The content may break off: see
-	// NewContent.
+	// Read opens this very version from a byte on, or whatever is there of a version that has
+	// neither an ID nor an ETag. The error is of kind Conflict when the object has another content
+	// meanwhile, and NotFound when it is gone. The content may break off: see NewContent.
 	Read(ctx context.Context, v Version, from int64) (io.ReadCloser, error)
 }
 

@@ -164,6 +164,26 @@ func TestWhatIsReadIsOneVersion(t *testing.T) {
 	})
 }
 
+// TestWhateverIsThere reads an object of which nothing is known but its key, as signatures
+// beside objects are.
+func TestWhateverIsThere(t *testing.T) {
+	eachStore(t, func(t *testing.T, s *blobtest.Store, scheme string) {
+		s.Put("x", "old")
+		s.Put("x", "new")
+		source := look(t, s.Address(scheme, ""))
+		body, err := source.Read(t.Context(), blob.Version{Key: "x"}, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer body.Close()
+		if text, err := io.ReadAll(body); string(text) != "new" || err != nil {
+			t.Errorf("%q, %v", text, err)
+		}
+		_, err = source.Read(t.Context(), blob.Version{Key: "y"}, 0)
+		wantKind(t, err, pavise.NotFound)
+	})
+}
+
 // TestSizesAreHeldToTheList has the store hold more and less than its list said.
 func TestSizesAreHeldToTheList(t *testing.T) {
 	eachStore(t, func(t *testing.T, s *blobtest.Store, scheme string) {
