@@ -52,8 +52,7 @@ type Deployments struct {
 	away  map[pavise.Name]bool        // targets that Run is looking at
 	slots map[string]chan struct{}    // by tenant: how many targets it looks at beside each other
 
-	stirred map[pavise.Name]bool // deployments whose versions the registry says something else of
-	heard   bool                 // gateways of a fleet say something else than before
+	stirred map[pavise.Name]bool // deployments whose versions the registry says something else of; see Heard
 	early   map[pavise.Name]bool // targets that are looked at before their time
 }
 
@@ -97,12 +96,7 @@ func (d *Deployments) Stir(model pavise.Name) {
 // a gateway of a fleet says of itself is something else than before.
 //
 // Unguarded: as Stir.
-func (d *Deployments) Heard() {
-	d.mu.Lock()
-	d.heard = true
-	d.mu.Unlock()
-	d.soon()
-}
+func (d *Deployments) Heard() { d.Stir(pavise.Name{}) }
 
 // lock keeps all others from a target until it is released.
 func (d *Deployments) lock(target pavise.Name) (release func()) {

@@ -3,6 +3,7 @@ package deploy
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -130,12 +131,18 @@ func (d *Deployments) slotsOf(tenant string) chan struct{} {
 // else, and how long until something else will be due. What is due is looked at from now on.
 func (d *Deployments) due(ctx context.Context) (list []due, stirred []pavise.Name, pause time.Duration, err error) {
 	d.mu.Lock()
-	news, heard := d.stirred, d.heard
-	d.stirred, d.heard = map[pavise.Name]bool{}, false
+	news := d.stirred
+	d.stirred = map[pavise.Name]bool{}
 	d.mu.Unlock()
 	var deps []Deployment
 	err = d.cfg.Store.View(ctx, func(tx *store.Tx) error { deps, err = all[Deployment](tx, "deploy_deployments", ""); return err })
-	now := d.cfg.Now()
+	if err != nil { // and not forgotten
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		maps.Copy(d.stirred, news)
+		return nil, nil, wake, err
+	}
+	now, heard := d.cfg.Now(), news[pavise.Name{Kind: Kind}]
 	pause = wake
 	for i := range deps {
 		if news[deps[i].Name] {
@@ -393,7 +400,11 @@ func (d *Deployments) conclude(ctx context.Context, name pavise.Name, was Spot, 
 		return nil
 	}
 	ctx = context.WithoutCancel(ctx) // what was done is kept
-	tries := was.Tries + 1
+	tries, rest := was.Tries+1, was.Next.Sub(d.cfg.Now())
+	early := was.Problem != "" && rest > 0 && rest <= longRest*2 // or the clock was ahead
+	if early {
+		tries-- // in between two, of which it is none
+	}
 	if was.Applied != was.Revision && got.whole {
 		f := finding{KindSettled, "", "", noted{Target: was.Target, Reached: got.state.Reached, Of: got.state.Of}}
 		if was.Main != nil {
@@ -429,7 +440,7 @@ func (d *Deployments) conclude(ctx context.Context, name pavise.Name, was Spot, 
 			dep.raise(was.Target, got.alarm, now)
 		}
 		if s.Revision == was.Revision {
-			s.note(got, now, tell, d.cfg.Every)
+			s.note(got, now, tell, early, d.cfg.Every)
 			if got.alone {
 				dep.At = now
 				dep.yield(s, got.state)
@@ -447,8 +458,9 @@ func (d *Deployment) raise(target pavise.Name, ran string, now time.Time) {
 	d.Alarm.Times++
 }
 
-// note keeps what was seen at a spot, and says when it is looked at again.
-func (s *Spot) note(got sight, now time.Time, told bool, every time.Duration) {
+// note keeps what was seen at a spot, and says when it is looked at again; after an early look
+// that is as it was.
+func (s *Spot) note(got sight, now time.Time, told, early bool, every time.Duration) {
 	if got.seen {
 		got.state.At = now
 		s.Seen = &got.state
@@ -461,10 +473,13 @@ func (s *Spot) note(got sight, now time.Time, told bool, every time.Duration) {
 		s.Next = now.Add(every - every/10 + rand.N(every/5+1))
 		return
 	}
-	if s.Problem == "" {
+	if s.Problem == "" || s.Since.After(now) { // or the clock was ahead when it began
 		s.Since = now
 	}
 	s.Problem, s.Told = got.problem[:min(len(got.problem), maxProblem)], s.Told || told
+	if early {
+		return
+	}
 	s.Next = now.Add(min(firstRest<<min(s.Tries, 16), longRest))
 	s.Tries++
 }

@@ -81,3 +81,54 @@ func TestHeard(t *testing.T) {
 		}
 	})
 }
+
+// TestHeardIsNoTry has gateways say one after another that they have a version: that is how a
+// release goes, and no target in trouble.
+func TestHeardIsNoTry(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.run(t)
+		w.release(t, Release{Version: 1, To: three})
+		w.sites["gw"].set(func(s *site) { s.lazy = true })
+		w.release(t, Release{Version: 2, To: three[:1]})
+		for range 20 {
+			time.Sleep(50 * time.Millisecond)
+			w.Heard()
+			synctest.Wait()
+		}
+		w.wantNotes(t, map[string]int{})
+		time.Sleep(4 * time.Second)
+		synctest.Wait()
+		w.wantNotes(t, map[string]int{KindPartial: 1})
+	})
+}
+
+// TestTroubleOfAClockAhead has a target in trouble while the clock is days ahead: once that is put
+// right, it is tried again as ever, and no more often.
+func TestTroubleOfAClockAhead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.run(t)
+		w.release(t, Release{Version: 1, To: three})
+		w.skew.Store(int64(5 * 24 * time.Hour))
+		w.sites["gw"].set(func(s *site) { s.lazy = true })
+		w.release(t, Release{Version: 2, To: three[:1]})
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		w.skew.Store(0)
+		w.Heard()
+		synctest.Wait()
+		v := w.now(t)
+		before := v.spot(target("gw")).Tries
+		time.Sleep(10 * time.Minute)
+		synctest.Wait()
+		v = w.now(t)
+		if tries := v.spot(target("gw")).Tries - before; tries < 2 || tries > 20 {
+			t.Errorf("it was tried %d times in ten minutes", tries)
+		}
+		w.sites["gw"].set(func(s *site) { s.lazy = false })
+		time.Sleep(longRest)
+		synctest.Wait()
+		w.wantRuns(t, map[string]string{"gw": "2", "fn": "1", "edge": "1"})
+	})
+}

@@ -297,6 +297,11 @@ func TestNodes(t *testing.T) {
 	if gone := n.gone(); len(gone) != 1 || gone[0].ID != "gw-2" || len(n.gone()) != 0 {
 		t.Errorf("away are %+v", gone)
 	}
+	now = now.Add(-24 * time.Hour) // it was ahead
+	if all := n.States(); !all[0].Away || !all[1].Away {
+		t.Errorf("heard of by a clock that was ahead, and not since: %+v", all)
+	}
+	now = now.Add(24 * time.Hour)
 	if n.Gateways() != 2 {
 		t.Errorf("budgets are shared out among %d", n.Gateways())
 	}

@@ -37,7 +37,7 @@ const (
 
 	maxLogKeys = 4                // keys of a machine's log
 	leastPause = time.Second      // between two reports of a machine, and two early ones: each may be a record
-	awayAfter  = 20 * time.Second // without a word a machine is away
+	awayAfter  = 20 * time.Second // without a word a machine is away; so it is when its last came by a clock that was ahead
 )
 
 // A Report is what a machine says of itself.
@@ -168,7 +168,7 @@ func (n *Nodes) gone() (gone []verbs.NodeState) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for _, s := range n.known {
-		if !s.Away && n.now().Sub(s.Seen) > awayAfter {
+		if !s.Away && n.now().Sub(s.Seen).Abs() > awayAfter {
 			s.Away = true
 			gone = append(gone, *s)
 		}
@@ -183,7 +183,7 @@ func (n *Nodes) States() []verbs.NodeState {
 	all := make([]verbs.NodeState, 0, len(n.known))
 	for _, s := range n.known {
 		c := *s
-		c.Away = c.Away || n.now().Sub(c.Seen) > awayAfter
+		c.Away = c.Away || n.now().Sub(c.Seen).Abs() > awayAfter
 		all = append(all, c)
 	}
 	slices.SortFunc(all, func(a, b verbs.NodeState) int { return strings.Compare(a.ID, b.ID) })

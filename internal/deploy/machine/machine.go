@@ -128,13 +128,14 @@ func (e *machine) Observe(ctx context.Context) (s deploy.State, err error) {
 	}
 	s.Main, s.Healthy, s.Problem = k.Report.Running, k.Report.Healthy, k.Report.Problem
 	s.Alone = k.Report.Alone && k.Report.Revision == k.Orders.Revision
+	now := e.cfg.Now()
 	e.mu.Lock()
 	last := e.heard[e.name]
-	if k.At.After(last) {
+	e.mu.Unlock()
+	if last.IsZero() || k.At.After(last) && !k.At.After(now) {
 		last = k.At
 	}
-	e.mu.Unlock()
-	if ago := e.cfg.Now().Sub(last); ago > silent {
+	if now.Sub(last).Abs() > silent { // also of a clock that was ahead: nobody knows when that was
 		s.Healthy, s.Problem = false, "it was not heard of since "+last.UTC().Format("2006-01-02 15:04:05 UTC")
 	}
 	return s, nil
