@@ -3,6 +3,7 @@ package verbs
 import (
 	"context"
 	"encoding/json"
+	"strings"
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/api"
@@ -15,6 +16,7 @@ import (
 func (rooms *Rooms) changeVerbs() []api.Verb {
 	onChange := []string{"change"}
 	named := func(who pavise.Principal, id string) pavise.Name {
+		id = strings.TrimPrefix(id, who.Tenant+"/change/") // as answers name it
 		return pavise.Name{Tenant: who.Tenant, Kind: "change", ID: id}
 	}
 	return []api.Verb{
@@ -122,19 +124,19 @@ type ChangeListRequest struct {
 
 // ChangeRequest names a change.
 type ChangeRequest struct {
-	ID string `json:"id" arg:"" name:"change" help:"the change's id" doc:"the change's id"`
+	ID string `json:"id" arg:"" name:"change" help:"the change's id, or tenant/change/id" doc:"the change's id, or its name"`
 }
 
 // VoteRequest is a vote on a change.
 type VoteRequest struct {
-	ID     string `json:"id" arg:"" name:"change" help:"the change's id" doc:"the change's id"`
+	ID     string `json:"id" arg:"" name:"change" help:"the change's id, or tenant/change/id" doc:"the change's id, or its name"`
 	Digest string `json:"digest" arg:"" help:"the digest that change show prints, or its first eight digits" doc:"the change's digest, or at least its first eight digits"`
 	Reason string `json:"reason,omitempty" help:"why" doc:"why"`
 }
 
 // BreakRequest has a change run before it is approved.
 type BreakRequest struct {
-	ID     string `json:"id" arg:"" name:"change" help:"the change's id" doc:"the change's id"`
+	ID     string `json:"id" arg:"" name:"change" help:"the change's id, or tenant/change/id" doc:"the change's id, or its name"`
 	Digest string `json:"digest" arg:"" help:"the digest that change show prints, or its first eight digits" doc:"the change's digest, or at least its first eight digits"`
 	Ticket string `json:"ticket" required:"" help:"the ticket of the incident" doc:"the ticket of the incident"`
 	Reason string `json:"reason" required:"" help:"why it cannot wait" doc:"why it cannot wait"`
