@@ -370,3 +370,19 @@ func TestSightingsOfOneDataset(t *testing.T) {
 		}
 	}
 }
+
+// TestReadsOfWhatNobodyHas is not sure that nobody saw a row that is in no seal, where a run says
+// that it read other bytes of the dataset than those of any seal.
+func TestReadsOfWhatNobodyHas(t *testing.T) {
+	for _, c := range []struct {
+		name, root string
+		sure       bool
+	}{{"a seal that is here", aRoot, true}, {"a seal that nobody has", bRoot, false}, {"no seal", "", true}} {
+		g := build([]told{ran(1, 1, "COMPLETE", []Use{use("raw", c.root)}, nil)}, []Seal{{Dataset: use("raw", "").Dataset, Root: aRoot}})
+		s := Sightings{}
+		s.Look(g, nil)
+		if sure := s.Settle() == nil; sure != c.sure || !sure && !strings.Contains(s.Unsure[0], "1 run read contents") {
+			t.Errorf("%s: sure %v, %q", c.name, sure, s.Unsure)
+		}
+	}
+}

@@ -406,8 +406,13 @@ func TestFilesOutside(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.order(Order{From: "file://" + w.root + "/app.log"})
-	if err := w.by("app").passes(); pavise.KindOf(err) != pavise.Unavailable {
+	h := w.by("app")
+	err := h.passes()
+	if pavise.KindOf(err) != pavise.Unavailable {
 		t.Errorf("a link out of the root: %v", err)
 	}
 	w.wantText("")
+	if h.failing(t.Context(), err); strings.Count(h.problem, "escapes") != 1 {
+		t.Errorf("what is wrong is said as %q", h.problem)
+	}
 }
