@@ -51,6 +51,8 @@ type miner struct {
 	shared   [][]float64 // by pair of columns: what they have to do with each other anyway, in nats
 	referees []referee
 	odd      *misfits
+	holders  [][]int32 // by item: the indexes of its rows
+	book     *ledger
 	away     *elsewhere // nil while pairs are counted, of which there are too many to ask about each
 }
 
@@ -238,6 +240,10 @@ func (m *miner) mine() []hunt {
 		level = m.keep(next)
 		found = append(found, level...)
 	}
+	m.book = &ledger{m: m, cells: map[string][]int32{}}
+	for i := range found {
+		m.explain(&found[i])
+	}
 	slices.SortStableFunc(found, func(a, b hunt) int { return cmp.Compare(b.score, a.score) })
 	return found[:min(len(found), 2*minedBeam)]
 }
@@ -293,14 +299,14 @@ func (m *miner) pairs() []hunt {
 	sortHunts(list)
 	list = list[:min(len(list), minedPairs)]
 	list = m.compared(list)
-	holders := make([][]int32, n)
+	m.holders = make([][]int32, n)
 	for k, has := range m.has {
 		for _, a := range has {
-			holders[a] = append(holders[a], int32(k))
+			m.holders[a] = append(m.holders[a], int32(k))
 		}
 	}
 	for i := range list {
-		list[i].at = shared(holders[list[i].items[0]], holders[list[i].items[1]])
+		list[i].at = shared(m.holders[list[i].items[0]], m.holders[list[i].items[1]])
 		m.weigh(&list[i])
 	}
 	return m.keep(list)
@@ -394,14 +400,22 @@ func (m *miner) lift(items []int32, both int) float64 {
 		lift -= math.Log(float64(m.items[a].rows) / n)
 		natural := 0.0
 		for _, b := range items[:k] {
-			natural = max(natural, m.shared[m.items[a].column][m.items[b].column])
-			if m.away != nil {
-				natural = max(natural, m.away.tie(a, b).natural(float64(m.items[a].rows)/n, float64(m.items[b].rows)/n, float64(both)/n))
-			}
+			natural = max(natural, m.tied(a, b, both))
 		}
 		lift -= natural
 	}
 	return lift
+}
+
+// tied is how much more often two items go together by nature, in nats: as their columns do in all
+// rows, or they themselves elsewhere.
+func (m *miner) tied(a, b int32, both int) float64 {
+	tie := m.shared[m.items[a].column][m.items[b].column]
+	if m.away == nil {
+		return tie
+	}
+	n := float64(len(m.rows))
+	return max(tie, m.away.tie(a, b).natural(float64(m.items[a].rows)/n, float64(m.items[b].rows)/n, float64(both)/n))
 }
 
 // extend adds each item that goes on with a pattern.
@@ -449,6 +463,24 @@ func (m *miner) weigh(h *hunt) {
 }
 
 const dragWeight = 60
+
+// explain lowers the score of a pattern to what its columns do not explain.
+func (m *miner) explain(h *hunt) {
+	for _, a := range h.items {
+		if it := m.items[a]; it.active && h.score > 0 && m.circular(h, it) {
+			h.score = 0
+		}
+	}
+	n := float64(len(m.rows))
+	lift := math.Log(float64(len(h.at))/n) - m.natural(h)
+	for _, a := range h.items {
+		lift -= math.Log(float64(m.items[a].rows) / n)
+	}
+	if lift < h.lift {
+		h.score *= surprise(max(lift, 0), len(h.at)) / surprise(h.lift, len(h.at))
+		h.lift = lift
+	}
+}
 
 // surprise is how hard it is to believe in chance when so many rows have what e^lift times
 // fewer should: the logarithm of the likelihood ratio, which grows slowly, and never more
