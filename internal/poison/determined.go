@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math"
 	"slices"
+
+	"github.com/pavise/pavise/internal/anomaly"
 )
 
 // A code is how the values of a column are told apart: a grid of intervals as of an item, 0 for
@@ -65,39 +67,10 @@ func (v *View) coded(i int32, as code) int64 {
 	return int64(f.code[i])
 }
 
-// tells is how far some columns tell what another one holds, from 0, as by chance, to 1: how much
-// oftener than any two rows two that are alike in those are alike in it (Goodman and Kruskal's tau,
-// "Measures of Association for Cross Classifications", 1954, by pairs of rows), times the share of
-// rows that any is like. Some rows are left out.
+// tells is how far some columns tell what another one holds, from 0 to 1, in the rows that are not
+// left out.
 func (l *ledger) tells(columns []code, of code, out []bool) float64 {
-	value, cell, pair := l.of([]code{of}), l.of(columns), l.of(append(slices.Clip(columns), of))
-	n := len(l.m.rows)
-	values, cells, pairs := make([]int32, n), make([]int32, n), make([]int32, n)
-	left := 0.0
-	for k := range n {
-		if !out[k] {
-			values[value[k]]++
-			cells[cell[k]]++
-			pairs[pair[k]]++
-			left++
-		}
-	}
-	chance, alike, known := 0.0, 0.0, 0.0
-	for k := range n {
-		if out[k] {
-			continue
-		}
-		chance += float64(values[value[k]]-1) / (left - 1)
-		if c := cells[cell[k]]; c > 1 {
-			alike += float64(pairs[pair[k]]-1) / float64(c-1)
-			known++
-		}
-	}
-	if known == 0 || left < 2 {
-		return 0
-	}
-	chance, alike = chance/left, alike/known
-	return max((alike-chance)/max(1-chance, 1e-9), 0) * known / left
+	return anomaly.Tells(l.of(columns), l.of([]code{of}), l.of(append(slices.Clip(columns), of)), out)
 }
 
 // natural is how much more often the items of a pattern go together, in nats, than if they had

@@ -6,6 +6,8 @@ import (
 	"math"
 	"slices"
 	"strings"
+
+	"github.com/pavise/pavise/internal/anomaly"
 )
 
 // Settings of the miner of triggers.
@@ -556,7 +558,7 @@ func (m *miner) drag(h *hunt) (whole, part float64) {
 		sum, free := 0.0, 0.0
 		for j, share := range shares {
 			if share != nil {
-				d, bins := divergence(share, m.referees[r].share[j], n)
+				d, bins := anomaly.Divergence(share, m.referees[r].share[j], n)
 				sum, free = sum+d, free+bins
 				each = append(each, d)
 			}
@@ -587,24 +589,6 @@ func (m *miner) shares(h *hunt, at []int32) [][]float64 {
 		}
 	}
 	return out
-}
-
-// divergence is the Jensen-Shannon divergence, in nats, of a distribution that n rows were
-// counted for from another one, less what n rows of that other one would show on average.
-func divergence(p, q []float64, n float64) (d, free float64) {
-	free = -1
-	for b := range p {
-		mean := (p[b] + q[b]) / 2
-		if p[b] > 0 {
-			d += p[b] / 2 * math.Log(p[b]/mean)
-		}
-		if q[b] > 0 {
-			d += q[b] / 2 * math.Log(q[b]/mean)
-		}
-		free += min(1, n*q[b])
-	}
-	free = max(free, 0)
-	return d - free/(8*n), free
 }
 
 // judge turns a pattern into evidence against its rows.
@@ -716,26 +700,9 @@ func (v *View) sharedInformation() [][]float64 {
 				table[int(fa.bin[i])*fb.bins+int(fb.bin[i])]++
 				rows++
 			}
-			out[a][b] = information(table, fb.bins, rows)
+			out[a][b] = anomaly.Information(table, fb.bins, rows)
 			out[b][a] = out[a][b]
 		}
 	}
 	return out
-}
-
-// information is the mutual information of a table of counts, of so many columns.
-func information(table []float64, width int, n float64) float64 {
-	high := make([]float64, len(table)/width)
-	wide := make([]float64, width)
-	for k, c := range table {
-		high[k/width] += c
-		wide[k%width] += c
-	}
-	sum := 0.0
-	for k, c := range table {
-		if c > 0 {
-			sum += c / n * math.Log(c*n/(high[k/width]*wide[k%width]))
-		}
-	}
-	return max(sum-float64((len(high)-1)*(width-1))/(2*n), 0)
 }
