@@ -74,11 +74,9 @@ func run(ctx context.Context, seeds int, name, only, dir string, write bool) err
 		{"rates", "Screens by how little is poisoned", true, each([]*world{real}, rates(), 12000)},
 		{"adaptive", "Screens against somebody who has read them", true, each([]*world{real}, adaptive(), perTable)},
 		{"speed", "Time of the screens", false, large},
-		{"tables", "Screens of tables that are taken for clean", false, func(ctx context.Context, out *strings.Builder) error {
-			return directory(ctx, out, dir, seeds, only)
-		}},
+		{"tables", "Screens of tables that are taken for clean", false, directory(dir, seeds, only)},
 	} {
-		if name != "" && name != p.name || p.name == "tables" && dir == "" && name == "" || p.real && real == nil {
+		if name != "" && name != p.name || name == "" && dir == "" && p.name == "tables" || p.real && real == nil {
 			continue
 		}
 		conditions := result.Observe(".")
@@ -86,7 +84,11 @@ func run(ctx context.Context, seeds int, name, only, dir string, write bool) err
 		if err := p.make(ctx, &out); err != nil {
 			return err
 		}
-		text := fmt.Sprintf("## %s\n\nMade by `cd bench && go run ./poison --part %s --seeds %d --write`.\n\n%s%s", p.title, p.name, seeds, conditions, out.String())
+		how := p.name
+		if dir != "" {
+			how += " --dir DIR"
+		}
+		text := fmt.Sprintf("## %s\n\nMade by `cd bench && go run ./poison --part %s --seeds %d --write`.\n\n%s%s", p.title, how, seeds, conditions, out.String())
 		fmt.Println(text)
 		if write {
 			if err := result.Write(result.File, "poison-"+p.name, text); err != nil {

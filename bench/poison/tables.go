@@ -34,48 +34,56 @@ func planted() []attack {
 
 // directory measures every CSV file of a directory, whose column called label has the class: a third
 // of its rows is the baseline.
-func directory(ctx context.Context, out *strings.Builder, dir string, seeds int, only string) error {
-	if dir == "" {
-		return errors.New("--part tables takes --dir, a directory of CSV files: see poison/tables.py")
-	}
-	files, err := filepath.Glob(filepath.Join(dir, "*.csv"))
-	if err != nil {
-		return err
-	}
-	list := slices.DeleteFunc(planted(), func(a attack) bool { return a.name != "none" && !strings.Contains(a.name, only) })
-	for _, based := range []bool{false, true} {
-		how := "without a baseline"
-		if based {
-			how = "with a third of the rows as a baseline"
-		}
-		fmt.Fprintf(out, "\n### %s\n\n%d draws; of clean rows the share in quarantine, and the screens that sent more than one in 1,000 there; of poison the AUC and the share in quarantine.\n\n| table | rows × columns | classes | clean rows | by |", how, seeds)
-		for _, a := range list[1:] {
-			fmt.Fprintf(out, " %s |", a.name)
-		}
-		fmt.Fprintf(out, "\n|---|%s\n", strings.Repeat("---|", 3+len(list)))
-		lines := make([]string, len(files))
-		var group errgroup.Group
-		group.SetLimit(runtime.GOMAXPROCS(0))
-		for k, file := range files {
-			group.Go(func() error {
-				if err := ctx.Err(); err != nil {
-					return err
-				}
-				w, err := tableOf(file)
-				if err != nil {
-					return err
-				}
-				lines[k], err = w.held(list, based, seeds)
-				fmt.Fprint(os.Stderr, lines[k])
-				return err
-			})
-		}
-		if err := group.Wait(); err != nil {
+func directory(dir string, seeds int, only string) func(context.Context, *strings.Builder) error {
+	return func(ctx context.Context, out *strings.Builder) error {
+		files, err := filepath.Glob(filepath.Join(dir, "*.csv"))
+		if err != nil {
 			return err
 		}
-		fmt.Fprint(out, strings.Join(lines, ""))
+		if dir == "" || len(files) == 0 {
+			return errors.New("it takes --dir, a directory of CSV files: poison/tables.py makes one")
+		}
+		list := slices.DeleteFunc(planted(), func(a attack) bool { return a.name != "none" && !strings.Contains(a.name, only) })
+		for _, based := range []bool{false, true} {
+			how := "without a baseline"
+			if based {
+				how = "with a third of the rows as a baseline"
+			}
+			fmt.Fprintf(out, "\n### %s\n\n%d draws; of clean rows the share in quarantine, and the screens that sent more than one in 1,000 there; of poison the AUC and the share in quarantine.\n\n| table | rows × columns | classes | clean rows | by |", how, seeds)
+			for _, a := range list[1:] {
+				fmt.Fprintf(out, " %s |", a.name)
+			}
+			fmt.Fprintf(out, "\n|---|%s\n", strings.Repeat("---|", 3+len(list)))
+			if err := measured(ctx, out, files, list, based, seeds); err != nil {
+				return err
+			}
+		}
+		return nil
 	}
-	return nil
+}
+
+// measured writes the lines of all files, as many at once as there are processors.
+func measured(ctx context.Context, out *strings.Builder, files []string, list []attack, based bool, seeds int) error {
+	lines := make([]string, len(files))
+	var group errgroup.Group
+	group.SetLimit(runtime.GOMAXPROCS(0))
+	for k, file := range files {
+		group.Go(func() error {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			w, err := tableOf(file)
+			if err != nil {
+				return err
+			}
+			lines[k], err = w.held(list, based, seeds)
+			fmt.Fprint(os.Stderr, lines[k])
+			return err
+		})
+	}
+	err := group.Wait()
+	fmt.Fprint(out, strings.Join(lines, ""))
+	return err
 }
 
 // held is the line of one table.
