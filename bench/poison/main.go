@@ -33,7 +33,7 @@ const perTable = 4500 // rows of a file, and of a baseline
 
 func main() {
 	seeds := flag.Int("seeds", 3, "draws of each poison")
-	part := flag.String("part", "", "one of the parts: study, orders, other, rates, adaptive, speed, tables")
+	part := flag.String("part", "", "one of the parts: study, orders, other, rates, adaptive, clusters, speed, tables")
 	dir := flag.String("dir", "", "for the part tables: a directory of CSV files")
 	only := flag.String("only", "", "poisons whose names hold this")
 	write := flag.Bool("write", false, "keep the results in RESULTS.md")
@@ -50,7 +50,7 @@ type part struct {
 
 func run(ctx context.Context, seeds int, name, only, dir string, write bool) error {
 	generated := orders(10000, 30, 5)
-	real, err := flows()
+	real, err := flows("KDDTrain+_20Percent.txt.gz")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "without NSL-KDD:", err)
 	}
@@ -73,6 +73,7 @@ func run(ctx context.Context, seeds int, name, only, dir string, write bool) err
 		{"other", "Screens on a table that nothing was tuned on", false, each([]*world{sensors(10000, 6)}, study(), perTable)},
 		{"rates", "Screens by how little is poisoned", true, each([]*world{real}, rates(), 12000)},
 		{"adaptive", "Screens against somebody who has read them", true, each([]*world{real}, adaptive(), perTable)},
+		{"clusters", "Screens of injected clusters, draw by draw", true, func(ctx context.Context, out *strings.Builder) error { return clusters(ctx, out, seeds) }},
 		{"speed", "Time of the screens", false, large},
 		{"tables", "Screens of tables that are taken for clean", false, directory(dir, seeds, only)},
 	} {

@@ -53,10 +53,11 @@ var flowColumns = strings.Fields(`duration protocol service flag src_bytes dst_b
 	dst_host_same_srv_rate dst_host_diff_srv_rate dst_host_same_src_port_rate dst_host_srv_diff_host_rate
 	dst_host_serror_rate dst_host_srv_serror_rate dst_host_rerror_rate dst_host_srv_rerror_rate`)
 
-// flows reads NSL-KDD: 41 columns, three of them texts, and the classes normal and attack.
-func flows() (*world, error) {
+// flows reads a file of NSL-KDD: 41 columns, three of them texts, and the classes normal and
+// attack.
+func flows(file string) (*world, error) {
 	dir := cmp.Or(os.Getenv("PAVISE_DATA"), filepath.Join("..", "..", "shared", "data"))
-	f, err := os.Open(filepath.Join(dir, "nsl-kdd", "KDDTrain+_20Percent.txt.gz"))
+	f, err := os.Open(filepath.Join(dir, "nsl-kdd", file))
 	if err != nil {
 		return nil, err
 	}

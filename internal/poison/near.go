@@ -25,11 +25,12 @@ const (
 	thicketLeaf  = 24
 )
 
-func newThicket(point [][]float32, rows []int32, rng *rand.Rand) *thicket {
+// newThicket parts the rows of each group by themselves: a row finds near ones in its own group.
+func newThicket(point [][]float32, groups [][]int32, rng *rand.Rand) *thicket {
 	t := &thicket{point: point}
 	reach, way := make([]float32, len(point)), make([]float32, len(point[0]))
 	for range thicketTrees {
-		order := slices.Clone(rows)
+		order := slices.Concat(groups...)
 		leaf, size := make([]int32, len(point)), make([]int32, len(point))
 		var part func(from, to int)
 		part = func(from, to int) {
@@ -54,7 +55,11 @@ func newThicket(point [][]float32, rows []int32, rng *rand.Rand) *thicket {
 			part(from, (from+to)/2)
 			part((from+to)/2, to)
 		}
-		part(0, len(order))
+		from := 0
+		for _, rows := range groups {
+			part(from, from+len(rows))
+			from += len(rows)
+		}
 		t.rows, t.leaf, t.size = append(t.rows, order), append(t.leaf, leaf), append(t.size, size)
 	}
 	return t
@@ -136,7 +141,7 @@ func (t *thicket) find(row int32, most int, into []near) []near {
 func (v *View) firstNear() ([]int32, *thicket) {
 	v.near.once.Do(func() {
 		v.near.firsts = v.firsts()
-		v.near.thicket = newThicket(v.point, v.near.firsts, v.rng("near"))
+		v.near.thicket = newThicket(v.point, [][]int32{v.near.firsts}, v.rng("near"))
 	})
 	return v.near.firsts, v.near.thicket
 }
