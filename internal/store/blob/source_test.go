@@ -421,6 +421,16 @@ func TestNamedSources(t *testing.T) {
 			blobtest.Fill(t, at, map[string]string{"a/b.csv": long[1:] + "0"})
 			_, err = c.ReadAt(part, 5)
 			wantKind(t, err, pavise.Conflict)
+			newest, err := source.Read(t.Context(), blob.Version{Key: v.Key}, 0) // as signatures are read
+			if err != nil {
+				t.Fatal(err)
+			}
+			text, err := io.ReadAll(newest)
+			if newest.Close(); err != nil || string(text) != long[1:]+"0" {
+				t.Errorf("whatever is there: %.20q, %v", text, err)
+			}
+			_, err = source.Read(t.Context(), blob.Version{Key: v.Key + ".sig"}, 0)
+			wantKind(t, err, pavise.NotFound)
 			n := 0
 			for _, err := range source.(blob.Historian).Versions(t.Context(), v.Key) {
 				if err != nil {
