@@ -3,7 +3,6 @@ package deploy
 import (
 	"context"
 	"fmt"
-	"maps"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -92,7 +91,7 @@ func (d *Deployments) lookAll(ctx context.Context, name pavise.Name, list []due)
 				continue
 			}
 			group.Go(func() {
-				defer d.returned(one.target)
+				defer func() { d.mu.Lock(); delete(d.away, one.target); d.mu.Unlock() }()
 				slots <- struct{}{}
 				defer func() { <-slots }()
 				d.look(ctx, name, one.target)
@@ -111,13 +110,6 @@ func (d *Deployments) hold(ctx context.Context, name pavise.Name) {
 	}
 }
 
-// returned notes that Run looks at a target no more.
-func (d *Deployments) returned(target pavise.Name) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	delete(d.away, target)
-}
-
 func (d *Deployments) slotsOf(tenant string) chan struct{} {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -130,18 +122,14 @@ func (d *Deployments) slotsOf(tenant string) chan struct{} {
 // due returns what is due now, by deployment, of which deployments the registry says something
 // else, and how long until something else will be due. What is due is looked at from now on.
 func (d *Deployments) due(ctx context.Context) (list []due, stirred []pavise.Name, pause time.Duration, err error) {
+	var deps []Deployment
+	if err = d.cfg.Store.View(ctx, func(tx *store.Tx) error { deps, err = all[Deployment](tx, "deploy_deployments", ""); return err }); err != nil {
+		return nil, nil, wake, err
+	}
 	d.mu.Lock()
 	news := d.stirred
 	d.stirred = map[pavise.Name]bool{}
 	d.mu.Unlock()
-	var deps []Deployment
-	err = d.cfg.Store.View(ctx, func(tx *store.Tx) error { deps, err = all[Deployment](tx, "deploy_deployments", ""); return err })
-	if err != nil { // and not forgotten
-		d.mu.Lock()
-		defer d.mu.Unlock()
-		maps.Copy(d.stirred, news)
-		return nil, nil, wake, err
-	}
 	now, heard := d.cfg.Now(), news[pavise.Name{Kind: Kind}]
 	pause = wake
 	for i := range deps {
@@ -168,10 +156,9 @@ func (d *Deployments) due(ctx context.Context) (list []due, stirred []pavise.Nam
 func (d *Deployments) waits(s *Spot, now time.Time, early bool) (wait time.Duration, looked bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if early {
-		d.early[s.Target] = true
-	}
+	early = early || d.early[s.Target]
 	if d.away[s.Target] {
+		d.early[s.Target] = early
 		return 0, true
 	}
 	wait = s.Next.Sub(now)
@@ -180,7 +167,7 @@ func (d *Deployments) waits(s *Spot, now time.Time, early bool) (wait time.Durat
 	}
 	// One that is due later than it ever could be was put off by a clock that has been set
 	// back since.
-	if wait <= 0 || wait > max(d.cfg.Every, longRest)*2 || d.early[s.Target] {
+	if wait <= 0 || wait > max(d.cfg.Every, longRest)*2 || early {
 		d.away[s.Target] = true
 		delete(d.early, s.Target)
 		return 0, false

@@ -366,18 +366,12 @@ func (d *Deployments) keep(ctx context.Context, update func(context.Context, fun
 
 // take takes over what was seen of a deployment since it was read.
 func (d *Deployment) take(now *Deployment) {
-	d.Told, d.Untraced, d.Paged, d.Automatic = now.Told, now.Untraced, now.Paged, later(d.Automatic, now.Automatic)
+	d.Told, d.Untraced, d.Paged = now.Told, now.Untraced, now.Paged
+	d.Automatic = slices.MaxFunc([]time.Time{d.Automatic, now.Automatic}, time.Time.Compare)
 	for i := range d.Spots {
 		s := &d.Spots[i]
 		if is := now.spot(s.Target); is != nil {
 			s.Applied, s.Seen = is.Applied, is.Seen
 		}
 	}
-}
-
-func later(a, b time.Time) time.Time {
-	if a.After(b) {
-		return a
-	}
-	return b
 }

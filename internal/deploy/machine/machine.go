@@ -128,9 +128,8 @@ func (e *machine) Observe(ctx context.Context) (s deploy.State, err error) {
 	}
 	s.Main, s.Healthy, s.Problem = k.Report.Running, k.Report.Healthy, k.Report.Problem
 	s.Alone = k.Report.Alone && k.Report.Revision == k.Orders.Revision
-	now := e.cfg.Now()
 	e.mu.Lock()
-	last := e.heard[e.name]
+	now, last := e.cfg.Now(), e.heard[e.name]
 	e.mu.Unlock()
 	if last.IsZero() || k.At.After(last) && !k.At.After(now) {
 		last = k.At
