@@ -35,7 +35,7 @@ func main() { result.Main("dataset", run) }
 const seed = 20261127
 
 func run(ctx context.Context) error {
-	rows := flag.Int("rows", 1_500_000, "rows of each file, of some 300 bytes")
+	rows := flag.Int("rows", 1_500_000, "rows of each file, of some 300 bytes, and half of those of the one with rows of 131")
 	rounds := flag.Int("rounds", 5, "how often each is measured; the medians count")
 	gigabytes := flag.Int("gigabytes", 0, "instead of all that, one file of so many, and the memory that it takes")
 	write := flag.Bool("write", false, "put the result into "+result.File)
@@ -63,7 +63,8 @@ func run(ctx context.Context) error {
 			return err
 		}
 	}
-	text := fmt.Sprintf("## Sealing a dataset\n\nMade by `cd bench && go run ./dataset --rows %d --rounds %d --write`: %.0f MB in %d rows.\n\n%s\n%s", *rows, *rounds, float64(b.size)/1e6, *rows, b, conditions)
+	text := fmt.Sprintf("## Sealing a dataset\n\nMade by `cd bench && go run ./dataset --rows %d --rounds %d --write`: %.0f MB in %d rows, and %.0f MB in %d short ones, of %d bytes each.\n\n%s\n%s",
+		*rows, *rounds, float64(b.size)/1e6, *rows, float64(2**rows*shortRow)/1e6, 2**rows, shortRow, b, conditions)
 	return keep("dataset", text, *write)
 }
 
@@ -89,17 +90,26 @@ type bench struct {
 	took         map[string][]cost
 }
 
-// acts are what is measured, in the order of a round: a name, and a command line in which
-// DATA and SEAL stand for files.
-var acts = []struct{ name, command string }{
-	{"openssl dgst -sha256", "openssl dgst -sha256 rows.jsonl"},
-	{"by block", "pavise dataset seal rows.jsonl --format blocks -o blocks.seal"},
-	{"JSONL by row", "pavise dataset seal rows.jsonl -o jsonl.seal"},
-	{"CSV by row", "pavise dataset seal rows.csv -o csv.seal"},
-	{"verify, by row", "pavise dataset verify rows.jsonl --seal jsonl.seal"},
-	{"verify --fast", "pavise dataset verify rows.jsonl --seal jsonl.seal --fast"},
-	{"prove a row absent", "pavise dataset prove jsonl.seal --content absent -o proof"},
+// acts are what is measured, in the order of a round: a name, a command line, and by its name
+// what openssl takes for the same file.
+var acts = []struct{ name, command, peer string }{
+	{long, "openssl dgst -sha256 rows.jsonl", long},
+	{"by block", "pavise dataset seal rows.jsonl --format blocks -o blocks.seal", long},
+	{"JSONL by row", "pavise dataset seal rows.jsonl -o jsonl.seal", long},
+	{"CSV by row", "pavise dataset seal rows.csv -o csv.seal", long},
+	{"verify, by row", "pavise dataset verify rows.jsonl --seal jsonl.seal", long},
+	{"verify --fast", "pavise dataset verify rows.jsonl --seal jsonl.seal --fast", long},
+	{"prove a row absent", "pavise dataset prove jsonl.seal --content absent -o proof", long},
+	{short, "openssl dgst -sha256 short.csv", short},
+	{"CSV of short rows", "pavise dataset seal short.csv -o short.seal", short},
+	{"verify, of short rows", "pavise dataset verify short.csv --seal short.seal", short},
 }
+
+// What openssl takes for a file.
+const (
+	long  = "openssl dgst -sha256"
+	short = "openssl dgst -sha256, of short rows"
+)
 
 // prepare builds the program and draws the rows.
 func (b *bench) prepare(ctx context.Context, rows int) error {
@@ -119,7 +129,11 @@ func (b *bench) prepare(ctx context.Context, rows int) error {
 	if err != nil {
 		return err
 	}
-	err = draw(lines, records, rows)
+	few, err := os.Create(filepath.Join(b.work, "short.csv"))
+	if err != nil {
+		return err
+	}
+	err = errors.Join(draw(lines, records, rows), drawShort(few, 2*rows), few.Close())
 	if info, fault := lines.Stat(); fault == nil {
 		b.size = info.Size()
 	}
@@ -143,6 +157,28 @@ func draw(lines, records io.Writer, rows int) error {
 	}
 	return errors.Join(jsonl.Flush(), csv.Flush())
 }
+
+// drawShort writes so many rows of 131 bytes, most of them numbers, as of a table of connections.
+func drawShort(to io.Writer, rows int) error {
+	out := bufio.NewWriterSize(to, 1<<20)
+	random := rand.New(rand.NewPCG(seed, 2))
+	for i := range rows {
+		row := fmt.Appendf(nil, "%d,tcp,http,SF,%d,%d", i, random.IntN(10_000), random.IntN(100_000))
+		for range 20 {
+			row = fmt.Appendf(row, ",%.2f", random.Float64())
+		}
+		for len(row) < shortRow-len("\n") {
+			row = append(row, '0')
+		}
+		if _, err := out.Write(append(row, '\n')); err != nil {
+			return err
+		}
+	}
+	return out.Flush()
+}
+
+// shortRow is how many bytes a short row has, with its end.
+const shortRow = 131
 
 // round measures each act once. The seals of the round before are taken away.
 func (b *bench) round(ctx context.Context) error {
@@ -196,11 +232,10 @@ func (b *bench) String() string {
 		return result.Quantile(values, 0.5)
 	}
 	user := func(c cost) float64 { return c.user }
-	peer := of(acts[0].name, user)
 	var t strings.Builder
 	t.WriteString("| | user CPU, s | of openssl | system CPU, s | time passed, s | memory, MiB |\n|---|---|---|---|---|---|\n")
 	for _, act := range acts {
-		u := of(act.name, user)
+		u, peer := of(act.name, user), of(act.peer, user)
 		fmt.Fprintf(&t, "| %s | %.2f | %.2f× | %.2f | %.1f | %.0f |\n", act.name, u, u/peer,
 			of(act.name, func(c cost) float64 { return c.system }), of(act.name, func(c cost) float64 { return c.wall }), of(act.name, func(c cost) float64 { return c.memory }))
 	}

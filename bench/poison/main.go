@@ -33,11 +33,12 @@ const perTable = 4500 // rows of a file, and of a baseline
 
 func main() {
 	seeds := flag.Int("seeds", 3, "draws of each poison")
-	part := flag.String("part", "", "one of the parts: study, orders, other, rates, adaptive, clusters, speed")
+	part := flag.String("part", "", "one of the parts: study, orders, other, rates, adaptive, clusters, speed, tables")
+	dir := flag.String("dir", "", "for the part tables: a directory of CSV files")
 	only := flag.String("only", "", "poisons whose names hold this")
 	write := flag.Bool("write", false, "keep the results in RESULTS.md")
 	flag.Parse()
-	result.Main("poison", func(ctx context.Context) error { return run(ctx, *seeds, *part, *only, *write) })
+	result.Main("poison", func(ctx context.Context) error { return run(ctx, *seeds, *part, *only, *dir, *write) })
 }
 
 // A part is one section of the results.
@@ -47,7 +48,7 @@ type part struct {
 	make        func(ctx context.Context, out *strings.Builder) error
 }
 
-func run(ctx context.Context, seeds int, name, only string, write bool) error {
+func run(ctx context.Context, seeds int, name, only, dir string, write bool) error {
 	generated := orders(10000, 30, 5)
 	real, err := flows("KDDTrain+_20Percent.txt.gz")
 	if err != nil {
@@ -74,8 +75,9 @@ func run(ctx context.Context, seeds int, name, only string, write bool) error {
 		{"adaptive", "Screens against somebody who has read them", true, each([]*world{real}, adaptive(), perTable)},
 		{"clusters", "Screens of injected clusters, draw by draw", true, func(ctx context.Context, out *strings.Builder) error { return clusters(ctx, out, seeds) }},
 		{"speed", "Time of the screens", false, large},
+		{"tables", "Screens of tables that are taken for clean", false, directory(dir, seeds, only)},
 	} {
-		if name != "" && name != p.name || p.real && real == nil {
+		if name != "" && name != p.name || name == "" && dir == "" && p.name == "tables" || p.real && real == nil {
 			continue
 		}
 		conditions := result.Observe(".")
@@ -83,7 +85,11 @@ func run(ctx context.Context, seeds int, name, only string, write bool) error {
 		if err := p.make(ctx, &out); err != nil {
 			return err
 		}
-		text := fmt.Sprintf("## %s\n\nMade by `cd bench && go run ./poison --part %s --seeds %d --write`.\n\n%s%s", p.title, p.name, seeds, conditions, out.String())
+		how := p.name
+		if dir != "" {
+			how += " --dir DIR"
+		}
+		text := fmt.Sprintf("## %s\n\nMade by `cd bench && go run ./poison --part %s --seeds %d --write`.\n\n%s%s", p.title, how, seeds, conditions, out.String())
 		fmt.Println(text)
 		if write {
 			if err := result.Write(result.File, "poison-"+p.name, text); err != nil {
@@ -108,6 +114,7 @@ type tally struct {
 	least, low, higher float64            // of all screens together: the least AUC, recall at 1 % and at 5 %
 	caught, clean      int                // rows in quarantine: poisoned, and others
 	bad, good          int
+	by                 map[string]int // clean rows in quarantine, by screen; nil: nobody asks
 }
 
 var shown = []string{"labels", "neighbours", "outliers", "triggers", "clusters", "gradients", "novelty"}
@@ -176,6 +183,7 @@ func (t *tally) draw(how trial, a attack, seed uint64) (area float64, err error)
 			t.good++
 			if row.Score >= 1 {
 				t.clean++
+				t.blame(row)
 			}
 		}
 	}
@@ -197,6 +205,15 @@ func (t *tally) draw(how trial, a attack, seed uint64) (area float64, err error)
 	t.low += recall(score, bad, 0.01) / float64(how.seeds)
 	t.higher += recall(score, bad, 0.05) / float64(how.seeds)
 	return area, nil
+}
+
+// blame counts the screens that send a row to quarantine.
+func (t *tally) blame(row poison.Row) {
+	for _, r := range row.Reasons {
+		if r.Score >= 1 && t.by != nil {
+			t.by[r.Screen]++
+		}
+	}
 }
 
 func screen(file, baseline *poison.Table) (*poison.Report, []poison.Finding, error) {

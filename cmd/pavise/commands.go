@@ -264,12 +264,17 @@ func (c *cli) call(ctx context.Context, verb string, request any) error {
 	if err := client.Call(ctx, verb, request, &answer); err != nil {
 		return err
 	}
+	shown := false
 	if !c.JSON {
-		if shown, err := screen.Answer(c.stdout, c.stderr, verb, request, answer); shown || err != nil {
-			return err
-		}
+		shown, err = screen.Answer(c.stdout, c.stderr, verb, request, answer)
 	}
-	return c.printJSON(answer)
+	if !shown && err == nil {
+		err = c.printJSON(answer)
+	}
+	if code := screen.Code(verb, answer); err == nil && code != 0 {
+		return &ending{code: code}
+	}
+	return err
 }
 
 // withinBounds refuses a number that the server would refuse, by the name that it has on

@@ -111,7 +111,7 @@ func TestLineageOutlivesAKill(t *testing.T) {
 	if out, code := p.pavise(t, "dataset", "lineage", "model-1", "--dot"); code != 0 || !strings.HasPrefix(out, "digraph lineage {") {
 		t.Errorf("%d: %s", code, out)
 	}
-	if out, code := p.pavise(t, "dataset", "exposed", "--content", file("row", "9,z\n"), "--seal", held); code != 0 || !strings.Contains(out, "has no such row") {
+	if out, code := p.pavise(t, "dataset", "exposed", "--content", file("row", "9,z\n"), "--seal", held); code != 2 || !strings.Contains(out, "1 run read contents of datasets by seals that nobody has here") {
 		t.Errorf("a row that nobody has: %d: %s", code, out)
 	}
 	if out, code := p.pavise(t, "dataset", "exposed", "--content", file("row", "2,y\n")); code != 2 || !strings.Contains(out, "no seal is kept here that the row could be looked for in") {

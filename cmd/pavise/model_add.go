@@ -41,8 +41,7 @@ func (m *modelAddCommand) run(ctx context.Context, c *cli) error {
 		return c.show(nil, err)
 	}
 	ask := verbs.ModelAdd{
-		Name: m.Name, Version: m.To, Files: files.Files, Scan: files.Scan, Signature: files.Signature, Risk: m.Risk, Run: m.Run,
-		Source: m.Source, Description: m.Description, Tags: m.Tag,
+		Name: m.Name, Version: m.To, Files: files.Files, Scan: files.Scan, Signature: files.Signature, Risk: m.Risk, Run: m.Run, Description: m.Description, Tags: m.Tag,
 	}
 	made := &added{Found: report}
 	client, err := c.client(ctx)
@@ -53,7 +52,7 @@ func (m *modelAddCommand) run(ctx context.Context, c *cli) error {
 		ask.Datasets, err = m.Datasets(ask.Name.Tenant)
 	}
 	if err == nil {
-		err = client.Call(ctx, "model.add", ask, &made.Version)
+		made.Version, err = m.Hand(ctx, client, files.Files, func(source string) any { ask.Source = source; return ask })
 	}
 	if err != nil {
 		c.counted()

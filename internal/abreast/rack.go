@@ -25,10 +25,29 @@ func (r *Rack) Message(i int) []byte {
 
 // Sum appends the SHA-256 digests of the first n messages to out.
 func (r *Rack) Sum(out []byte, n int) []byte {
-	if fast {
-		return r.inLanes(out, n)
+	switch {
+	case wide:
+		return r.inSixteens(out, n)
+	case fast:
+		return r.inPairs(out, 0, n)
 	}
 	return r.inTurn(out, n)
+}
+
+func (r *Rack) inSixteens(out []byte, n int) []byte {
+	i := 0
+	for ; n-i >= enough; i += min(lanes, n-i) {
+		var from [lanes]*byte
+		var digests [lanes][sha256.Size]byte
+		for lane := range from {
+			from[lane] = &r.room[min(i+lane, n-1)*r.stride]
+		}
+		sixteen(&digests, &from, r.stride/blockSize)
+		for lane := range min(lanes, n-i) {
+			out = append(out, digests[lane][:]...)
+		}
+	}
+	return r.inPairs(out, i, n)
 }
 
 func (r *Rack) inTurn(out []byte, n int) []byte {
@@ -39,9 +58,9 @@ func (r *Rack) inTurn(out []byte, n int) []byte {
 	return out
 }
 
-func (r *Rack) inLanes(out []byte, n int) []byte {
+func (r *Rack) inPairs(out []byte, first, n int) []byte {
 	var digests [2 * sha256.Size]byte
-	for i := 0; i < n; i += 2 {
+	for i := first; i < n; i += 2 {
 		a, b := initial, initial
 		second := min(i+1, n-1) // the last of an odd number has itself beside it
 		blocks(&a, &b, &r.room[i*r.stride], &r.room[second*r.stride], r.stride/blockSize)

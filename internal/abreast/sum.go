@@ -12,9 +12,12 @@ const blockSize = sha256.BlockSize
 func Sum(out []byte, messages ...[]byte) []byte {
 	at := len(out)
 	out = append(out, make([]byte, len(messages)*sha256.Size)...)
-	if fast {
-		inLanes(out[at:], messages)
-	} else {
+	switch {
+	case wide && len(messages) >= enough:
+		inSixteens(out[at:], messages)
+	case fast:
+		inPairs(out[at:], messages)
+	default:
 		inTurn(out[at:], messages)
 	}
 	return out
@@ -64,9 +67,13 @@ func (l *lane) begin(message, digest []byte) {
 // pad copies the end of a message of so many bytes, and writes behind it what SHA-256 adds (FIPS
 // 180-4, section 5.1.1).
 func pad(room, end []byte, size int) {
+	last := len(room) - blockSize
+	*(*[blockSize]byte)(room[last:]) = [blockSize]byte{}
 	n := copy(room, end)
+	if n < last {
+		clear(room[n+1 : last])
+	}
 	room[n] = 0x80
-	clear(room[n+1 : len(room)-8])
 	binary.BigEndian.PutUint64(room[len(room)-8:], uint64(size)*8)
 }
 
@@ -93,16 +100,46 @@ func put(digest []byte, state *[8]uint32) {
 // mostBlocks bounds a turn, for nothing stops a goroutine within one.
 const mostBlocks = 4096
 
-// inLanes hashes messages in two lanes, which take the next one as soon as they are free.
-func inLanes(out []byte, messages [][]byte) {
+// inPairs hashes messages in two lanes.
+func inPairs(out []byte, messages [][]byte) {
+	var all picked
+	for i := range messages {
+		if all.add(i) {
+			all.hash(out, messages)
+		}
+	}
+	all.hash(out, messages)
+}
+
+// picked are the numbers of messages that wait for the two lanes.
+type picked struct {
+	n    int
+	list [256]uint32
+}
+
+// add takes a number in, and reports whether there is room for no more.
+func (p *picked) add(i int) (full bool) {
+	p.list[p.n] = uint32(i)
+	p.n++
+	return p.n == len(p.list)
+}
+
+// hash hashes them in two lanes, which take the next one as soon as they are free.
+func (p *picked) hash(out []byte, messages [][]byte) {
+	if p.n == 0 {
+		return
+	}
 	var a, b lane
+	list := p.list[:p.n]
+	p.n = 0
 	take := func(l *lane) {
-		if len(messages) == 0 {
+		if len(list) == 0 {
 			l.digest = nil
 			return
 		}
-		l.begin(messages[0], out[:sha256.Size])
-		messages, out = messages[1:], out[sha256.Size:]
+		i := int(list[0])
+		list = list[1:]
+		l.begin(messages[i], out[i*sha256.Size:][:sha256.Size])
 	}
 	take(&a)
 	take(&b)

@@ -74,12 +74,59 @@ func TestSumOfLongMessages(t *testing.T) {
 	}
 }
 
+// TestSumOfMany has so many messages that those of as many blocks wait for each other, and more of
+// the long ones than wait at a time.
+func TestSumOfMany(t *testing.T) {
+	random := rand.New(rand.NewPCG(7, 8))
+	for _, n := range []int{enough, lanes - 1, lanes, lanes + 1, 300, 1500} {
+		for _, most := range []int{0, 130, shortest, 3 * shortest} {
+			messages, want := drawn(random, n, most)
+			out := append(make([]byte, 0, 10+len(want)+32), "before"...)
+			copy(out[:cap(out)][6+len(want):], "behind")
+			if got := Sum(out, messages...); !bytes.Equal(got, append([]byte("before"), want...)) {
+				t.Fatalf("%d messages of up to %d bytes have other digests", n, most)
+			}
+			if string(out[:cap(out)][6+len(want):][:6]) != "behind" {
+				t.Fatalf("%d messages of up to %d bytes are written over what is behind them", n, most)
+			}
+			got := make([]byte, len(want))
+			if fast {
+				if inPairs(got, messages); !bytes.Equal(got, want) {
+					t.Fatalf("%d messages of up to %d bytes have other digests in pairs", n, most)
+				}
+			}
+		}
+	}
+}
+
+// TestSumInAnyLane has a message beside others that are not like it, in each lane.
+func TestSumInAnyLane(t *testing.T) {
+	random := rand.New(rand.NewPCG(9, 10))
+	for size := range 3 * blockSize {
+		messages, want := drawn(random, lanes, 0)
+		for i := range messages {
+			messages[i] = make([]byte, size)
+			for j := range messages[i] {
+				messages[i][j] = byte(random.Uint32())
+			}
+			digest := sha256.Sum256(messages[i])
+			copy(want[i*sha256.Size:], digest[:])
+		}
+		for n := range lanes + 1 {
+			if got := Sum(nil, messages[:n]...); !bytes.Equal(got, want[:n*sha256.Size]) {
+				t.Fatalf("%d messages of %d bytes have other digests", n, size)
+			}
+		}
+	}
+}
+
 // TestRack fills a rack twice: what stood there before leaves no trace.
 func TestRack(t *testing.T) {
 	random := rand.New(rand.NewPCG(3, 4))
 	for _, size := range []int{0, 1, 49, 55, 56, 63, 64, 65, 119, 120, 513} {
-		rack := NewRack(size, 5)
-		for n := range 6 {
+		const most = 2*lanes + 3
+		rack := NewRack(size, most)
+		for n := range most + 1 {
 			var want []byte
 			for i := range n {
 				m := rack.Message(i)
@@ -94,6 +141,12 @@ func TestRack(t *testing.T) {
 			}
 			if got := rack.inTurn(nil, n); !bytes.Equal(got, want) {
 				t.Fatalf("%d messages of %d bytes have other digests one by one", n, size)
+			}
+			if !fast {
+				continue
+			}
+			if got := rack.inPairs(nil, 0, n); !bytes.Equal(got, want) {
+				t.Fatalf("%d messages of %d bytes have other digests in pairs", n, size)
 			}
 		}
 	}
@@ -128,7 +181,7 @@ func FuzzSum(f *testing.F) {
 }
 
 func BenchmarkSum(b *testing.B) {
-	for _, size := range []int{49, 300, 513, 65536} {
+	for _, size := range []int{49, 131, 300, 513, 65536} {
 		messages := make([][]byte, 64)
 		for i := range messages {
 			messages[i] = make([]byte, size)

@@ -95,6 +95,17 @@ func (c *Client) Push(ctx context.Context, path string, header http.Header, body
 	return nil
 }
 
+// Ask sends one request to a path of the server, from its root, where others than its own
+// protocol are spoken, and returns the answer, whatever its status; its body is to be closed.
+// What is posted is JSON.
+func (c *Client) Ask(ctx context.Context, method, path string, body io.Reader) (*http.Response, error) {
+	header := http.Header{}
+	if method == http.MethodPost {
+		header.Set("Content-Type", "application/json")
+	}
+	return c.exchange(ctx, method, path, header, body)
+}
+
 // Stream yields the events of a verb that is a feed, as they come, until the context ends
 // or the stream breaks; then it yields the error. query says what is wanted, as in an
 // address.
@@ -140,7 +151,17 @@ func (c *Client) do(ctx context.Context, method, path string, body io.Reader) (*
 
 // send sends one request and returns a good answer.
 func (c *Client) send(ctx context.Context, method, path string, header http.Header, body io.Reader) (*http.Response, error) {
-	req, err := http.NewRequestWithContext(ctx, method, strings.TrimSuffix(c.Base, "/")+"/v1/"+path, body)
+	answer, err := c.exchange(ctx, method, "/v1/"+path, header, body)
+	if err != nil || answer.StatusCode/100 == 2 {
+		return answer, err
+	}
+	defer answer.Body.Close()
+	return nil, refusal(answer)
+}
+
+// exchange sends one request and returns the answer.
+func (c *Client) exchange(ctx context.Context, method, path string, header http.Header, body io.Reader) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, method, strings.TrimSuffix(c.Base, "/")+path, body)
 	if err != nil {
 		return nil, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("%q is not the address of a server", c.Base), Err: err}
 	}
@@ -158,11 +179,7 @@ func (c *Client) send(ctx context.Context, method, path string, header http.Head
 	if err != nil {
 		return nil, c.away(err)
 	}
-	if answer.StatusCode/100 == 2 {
-		return answer, nil
-	}
-	defer answer.Body.Close()
-	return nil, refusal(answer)
+	return answer, nil
 }
 
 // refusal reads why the server said no.

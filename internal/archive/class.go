@@ -79,24 +79,9 @@ func (cs classes) of(kind string) Class {
 // Classes returns the classes, by name.
 func (a *Archive) Classes(ctx context.Context) ([]Class, error) {
 	var all classes
-	err := a.db.View(ctx, func(tx *store.Tx) error {
-		rows, err := tx.Query(`SELECT class FROM archive_classes ORDER BY name`)
-		if err != nil {
-			return err
-		}
-		defer rows.Close()
-		for rows.Next() {
-			var text string
-			var c Class
-			if err := rows.Scan(&text); err != nil {
-				return err
-			}
-			if err := json.Unmarshal([]byte(text), &c); err != nil {
-				return fmt.Errorf("read a retention class: %w", err)
-			}
-			all = append(all, c)
-		}
-		return rows.Err()
+	err := a.db.View(ctx, func(tx *store.Tx) (err error) {
+		all, err = store.Docs[Class](tx, `SELECT class FROM archive_classes ORDER BY name`)
+		return err
 	})
 	return all, err
 }

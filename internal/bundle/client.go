@@ -2,6 +2,7 @@ package bundle
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -200,7 +201,18 @@ func (c *Client) get(ctx context.Context, path, held string) (*http.Response, er
 }
 
 func (c *Client) away(err error) error {
-	return &pavise.Error{Kind: pavise.Unavailable, Msg: "the control plane at " + c.cfg.URL + " does not answer", Hint: "is it running, and to be reached from here? What is held stays in force until it ends", Err: err}
+	return Unanswered(c.cfg.URL, "is it running, and to be reached from here? What is held stays in force until it ends", err)
+}
+
+// Unanswered says that a control plane does not answer, with a hint; or, where its certificate is
+// not good at the time that the clock here shows, that.
+func Unanswered(url, hint string, err error) error {
+	e := &pavise.Error{Kind: pavise.Unavailable, Msg: "the control plane at " + url + " does not answer", Hint: hint, Err: err}
+	if bad, ok := errors.AsType[x509.CertificateInvalidError](err); ok && bad.Reason == x509.Expired {
+		e.Msg = "the certificate of the control plane at " + url + " is not good now: " + bad.Detail
+		e.Hint = "set the clock of this machine, or that of the control plane, right"
+	}
+	return e
 }
 
 // refused says what an answer other than a bundle means.

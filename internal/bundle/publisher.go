@@ -231,8 +231,8 @@ func (p *Publisher) contents(b *Bundle) (string, error) {
 }
 
 // Publish asks every section, and makes a new bundle when anything of it changed, when
-// half of the lifetime of the last one is over, or when it is to be offered in another
-// format. It returns the serial that is served then. When a section fails, or the
+// half of the lifetime of the last one is over, when that was made by a clock that was ahead, or
+// when it is to be offered in another format. It returns the serial that is served then. When a section fails, or the
 // bundle cannot be written down, the last one stays.
 func (p *Publisher) Publish(ctx context.Context) (serial uint64, err error) {
 	p.publishing.Lock()
@@ -280,8 +280,10 @@ func (p *Publisher) due(e *edition) bool {
 			return true
 		}
 	}
-	half := e.bundle.Expires.Sub(e.bundle.Issued) / 2
-	return !p.cfg.Now().Before(e.bundle.Issued.Add(half)) || e.bundle.Serial <= p.cfg.After
+	half, now := e.bundle.Expires.Sub(e.bundle.Issued)/2, p.cfg.Now()
+	// One of a clock that was ahead is refused by readers, until they have nothing any more to go by.
+	ahead := now.Before(e.bundle.Issued.Add(-leeway / 2))
+	return ahead || !now.Before(e.bundle.Issued.Add(half)) || e.bundle.Serial <= p.cfg.After
 }
 
 // assemble asks the sections.

@@ -319,3 +319,26 @@ func TestPublisherConfigs(t *testing.T) {
 		}
 	}
 }
+
+// TestPublishAfterALeap has the clock ahead for a while, and then right: what was made meanwhile
+// is refused by every reader, and so another is made, although it says nothing new.
+func TestPublishAfterALeap(t *testing.T) {
+	w := newWorld(t)
+	p := w.publisher(t)
+	want := func(step string, serial uint64) {
+		t.Helper()
+		if got, err := p.Publish(t.Context()); err != nil || got != serial {
+			t.Errorf("%s: serial %d, %v, want %d", step, got, err, serial)
+		}
+	}
+	want("the first", 1)
+	w.pass(5 * 24 * time.Hour)
+	want("five days ahead", 2)
+	w.pass(-5 * 24 * time.Hour)
+	want("put right", 3)
+	want("and not once more", 3)
+	w.pass(-4 * time.Minute)
+	want("a little back, which readers let pass", 3)
+	w.pass(-2 * time.Minute)
+	want("further back", 4)
+}

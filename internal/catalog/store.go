@@ -48,17 +48,13 @@ const (
 
 // read returns a dataset, or nil.
 func read(tx *store.Tx, name pavise.Name) (*Dataset, error) {
-	var doc string
-	err := tx.QueryRow(`SELECT doc FROM catalog_datasets WHERE tenant = ? AND id = ?`, name.Tenant, name.ID).Scan(&doc)
-	if errors.Is(err, sql.ErrNoRows) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
 	d := &Dataset{}
-	if err := json.Unmarshal([]byte(doc), d); err != nil {
+	found, err := store.Doc(tx, d, `SELECT doc FROM catalog_datasets WHERE tenant = ? AND id = ?`, name.Tenant, name.ID)
+	if err != nil {
 		return nil, fmt.Errorf("read the dataset %s: %w", name, err)
+	}
+	if !found {
+		return nil, nil
 	}
 	return d, nil
 }
@@ -153,24 +149,8 @@ func each(tx *store.Tx, tenant string, with func(*Dataset) (bool, error)) error 
 }
 
 // versions returns those of a dataset, the newest first, at most so many.
-func versions(tx *store.Tx, name pavise.Name, most int) (list []Version, err error) {
-	rows, err := tx.Query(`SELECT doc FROM catalog_versions WHERE tenant = ? AND id = ? ORDER BY number DESC LIMIT ?`, name.Tenant, name.ID, most)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var doc string
-		if err := rows.Scan(&doc); err != nil {
-			return nil, err
-		}
-		var v Version
-		if err := json.Unmarshal([]byte(doc), &v); err != nil {
-			return nil, err
-		}
-		list = append(list, v)
-	}
-	return list, rows.Err()
+func versions(tx *store.Tx, name pavise.Name, most int) ([]Version, error) {
+	return store.Docs[Version](tx, `SELECT doc FROM catalog_versions WHERE tenant = ? AND id = ? ORDER BY number DESC LIMIT ?`, name.Tenant, name.ID, most)
 }
 
 // owner returns the dataset that has, or had, a version with a root: the first by name.

@@ -1,6 +1,7 @@
 package cohort
 
 import (
+	"bytes"
 	"math/bits"
 
 	"github.com/pavise/pavise/internal/template"
@@ -23,8 +24,16 @@ type pod struct {
 	lines     int
 	templates counts
 	lengths   counts // by bucket
+	repeats   counts // by whether a line is the one before once more: anew or again
+	last      []byte // line
 	longest   int    // bytes of a line
 }
+
+// The keys of what repeats.
+const (
+	anew  = 0
+	again = 1
+)
 
 // counts are lines, by what they have in common.
 type counts map[int]int
@@ -34,7 +43,7 @@ func New(names []string) *Cohort {
 	c := &Cohort{}
 	c.miner = template.New(template.Options{Gone: c.gone})
 	for _, name := range names {
-		c.pods = append(c.pods, &pod{name: name, templates: counts{}, lengths: counts{}})
+		c.pods = append(c.pods, &pod{name: name, templates: counts{}, lengths: counts{}, repeats: counts{}})
 	}
 	return c
 }
@@ -56,6 +65,12 @@ func (c *Cohort) Learn(line []byte) { c.miner.Add(line) }
 func (c *Cohort) Count(index int, line []byte) {
 	id := c.miner.Add(line)
 	p := c.pods[index]
+	if p.lines > 0 && bytes.Equal(p.last, line) {
+		p.repeats[again]++
+	} else {
+		p.repeats[anew]++
+		p.last = append(p.last[:0], line...)
+	}
 	p.lines++
 	p.templates[id]++
 	p.lengths[bucket(len(line))]++

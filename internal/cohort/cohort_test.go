@@ -67,6 +67,33 @@ func TestFaultsAreFound(t *testing.T) {
 	}
 }
 
+// TestLinesTwice finds the pod whose lines are each printed twice, and leaves services alone
+// whose pods all repeat themselves.
+func TestLinesTwice(t *testing.T) {
+	faults := cohorttest.Faults()
+	twice := faults[len(faults)-1]
+	for seed := range uint64(10) {
+		rng := rand.New(rand.NewPCG(seed, 3))
+		all := pods(seed, 10, 200)
+		all[3] = twice.Do(first(all[3]), rng)
+		for i, j := range cohorttest.Judge(all) {
+			if (j.Verdict == cohort.Odd) != (i == 3) || i == 3 && !strings.Contains(j.Why, "% of its lines are the line before once more, and 0.") {
+				t.Errorf("seed %d, pod %d: %+v", seed, i, j)
+			}
+		}
+		for i := range all {
+			if i != 3 {
+				all[i] = twice.Do(first(all[i]), rng)
+			}
+		}
+		for i, j := range cohorttest.Judge(all) {
+			if j.Verdict != cohort.Alike {
+				t.Errorf("seed %d, pod %d: %+v", seed, i, j)
+			}
+		}
+	}
+}
+
 // TestWords holds what is said of a pod.
 func TestWords(t *testing.T) {
 	all := pods(1, 6, 400)

@@ -63,12 +63,9 @@ func cutAt(pods []*pod, pod int) string {
 	return fmt.Sprintf("none of its lines is longer than %d bytes, and %s of its siblings' are", longest, percent(longer))
 }
 
-// words says what is odd.
-func words(j *Judgement, cut string) string {
-	var said []string
-	if cut != "" {
-		said = append(said, cut)
-	}
+// words says what is odd, behind what is known of it.
+func words(j *Judgement, known ...string) string {
+	said := slices.DeleteFunc(known, func(what string) bool { return what == "" })
 	if len(j.Has) > 0 {
 		if c := j.Has[0]; c.Siblings == 0 {
 			said = append(said, fmt.Sprintf("%s of its lines are %s, which no sibling prints", percent(c.Share), brief(c.Template)))

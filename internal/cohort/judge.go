@@ -19,6 +19,7 @@ const (
 	floor      = 0.004 // nats: healthy pods are that far from each other at least
 	lostLines  = 14    // lines of a template that the pod would have printed as its siblings do, and has none of
 	lostLeast  = 6     // and that it would have printed as the one that prints fewest does
+	twice      = 0.4   // of the lines of a pod that prints each line twice, one in two is the one before
 	quietFloor = 0.05  // what logarithms of healthy pods' volumes scatter by at least
 )
 
@@ -37,6 +38,7 @@ type Judgement struct {
 	Z        float64    `json:"z"`                // how far its templates are from its siblings', in their own scatter
 	Distance float64    `json:"distance"`         // the Jensen-Shannon divergence from them, 0 to ln 2
 	LengthZ  float64    `json:"length_z"`         // how far the lengths of its lines are from its siblings', likewise
+	Repeats  float64    `json:"repeats"`          // the share of its lines that are the line before once more
 	Why      string     `json:"why,omitempty"`    // in words
 	Has      []Contrast `json:"has,omitempty"`    // what an odd pod prints more of, the most telling first
 	Lacks    []Contrast `json:"lacks,omitempty"`  // what it prints less of
@@ -80,12 +82,21 @@ func (c *Cohort) Judge() []Judgement {
 			of[i].Verdict = Odd
 		}
 	}
+	doubles := make([]string, len(pods))
+	repeats := sum(pods, func(p *pod) counts { return p.repeats })
+	for i, d := range repeats.distances() {
+		lines, siblings := repeats.again(i)
+		if of[i].Repeats = lines; d.z > Threshold && lines >= twice && siblings < lines/2 {
+			of[i].Verdict = Odd
+			doubles[i] = fmt.Sprintf("%s of its lines are the line before once more, and %s of its siblings'", percent(lines), percent(siblings))
+		}
+	}
 	volumes(pods, of)
 	texts := c.templates()
 	for i, j := range of {
 		if j.Verdict == Odd {
 			templates.explain(i, j, texts)
-			j.Why = words(j, cutAt(pods, i))
+			j.Why = words(j, cutAt(pods, i), doubles[i])
 		}
 	}
 	return all
@@ -152,6 +163,14 @@ func sum(pods []*pod, of func(*pod) counts) *summary {
 func (s *summary) share(pod, k int) float64 {
 	p := s.pods[pod]
 	return float64(s.of(p)[s.keys[k]]) / float64(p.lines)
+}
+
+// again returns how much of a pod's lines repeats the line before, and how much of its siblings'.
+func (s *summary) again(pod int) (lines, siblings float64) {
+	if k := slices.Index(s.keys, again); k >= 0 {
+		return s.share(pod, k), s.siblings(pod, k)
+	}
+	return 0, 0
 }
 
 // siblings is the share of key k among the lines of the others, each pod counting alike: a

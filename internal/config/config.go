@@ -100,9 +100,7 @@ func (d *Datasets) check(f *faults) {
 		return
 	}
 	for _, root := range d.Roots {
-		if !strings.Contains(root, "://") { // a bucket is read when the server starts
-			f.path("roots", root)
-		}
+		f.place("roots", root)
 	}
 	checkGiB(f, "gib", d.GiB)
 	checkGiB(f, "tenant_gib", d.TenantGiB)

@@ -5,6 +5,9 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/bucketname"
 )
 
 // A Receive says where records may be fetched from. Verbs choose among these, and name no
@@ -30,9 +33,7 @@ func (r *Receive) check(f *faults) {
 		return
 	}
 	for _, root := range r.Roots {
-		if !strings.Contains(root, "://") {
-			f.path("roots", root)
-		}
+		f.place("roots", root)
 	}
 	for i, s := range r.Servers {
 		at := f.in("servers").in(strconv.Itoa(i))
@@ -40,6 +41,16 @@ func (r *Receive) check(f *faults) {
 		if slices.ContainsFunc(r.Servers[:i], func(other FeedServer) bool { return other.Name == s.Name }) {
 			at.add("name", strconv.Quote(s.Name)+" stands here twice", "give each server a name of its own")
 		}
+	}
+}
+
+// place checks the path of a directory, or the address of a bucket, of which nothing is repeated:
+// it may hold a password.
+func (f *faults) place(key, at string) {
+	if !strings.Contains(at, "://") {
+		f.path(key, at)
+	} else if _, err := bucketname.Parse(at); err != nil {
+		f.add(key, "has one that leads nowhere: "+pavise.MsgOf(err), "write s3://BUCKET/PREFIX, gs:// or az://, with ?endpoint=HOST:PORT for a store of your own")
 	}
 }
 

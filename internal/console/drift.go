@@ -150,7 +150,11 @@ func coursesOf(past []monitor.Window) []driftCourse {
 		names[i] = fmt.Sprintf("%s, %d rows of %s", figure.Minute(at.At), at.Rows, at.Version)
 		inputs[i], outputs[i] = at.Inputs.Effect, at.Outputs.Effect
 	}
-	return []driftCourse{{"Inputs", figure.NewCourse(names, inputs, 1)}, {"Outputs", figure.NewCourse(names, outputs, 1)}}
+	in, out := figure.NewCourse(names, inputs, 1), figure.NewCourse(names, outputs, 1)
+	for i, at := range past { // what is far by chance alone, as it is of few rows, has not moved
+		in.Points[i].Over, out.Points[i].Over = at.Inputs.Moved > 0, at.Outputs.Moved > 0
+	}
+	return []driftCourse{{"Inputs", in}, {"Outputs", out}}
 }
 
 func newDriftFeature(f monitor.FeatureView) driftFeature {

@@ -19,7 +19,7 @@ func moved() monitor.Shown {
 	}}
 	return monitor.Shown{View: view, Window: "5m", Past: []monitor.Window{
 		{At: began, Rows: 100, Version: "v1", Inputs: monitor.Summary{Effect: 0.2}, Outputs: monitor.Summary{Effect: 0.1}},
-		{At: began.Add(5 * time.Minute), Rows: 120, Version: "v2", Inputs: monitor.Summary{Effect: 0.3}, Outputs: monitor.Summary{Effect: 2.5}},
+		{At: began.Add(5 * time.Minute), Rows: 120, Version: "v2", Inputs: monitor.Summary{Effect: 0.3}, Outputs: monitor.Summary{Moved: 1, Effect: 2.5}},
 	}, Features: []monitor.FeatureView{
 		{Name: "score", Side: "output", Kind: drift.Number, Moved: true, Was: []float64{0.5, 0.5}, Is: []float64{0.1, 0.9}, Windows: []monitor.Measure{{Length: "5m", Agree: 3, Outcome: drift.Outcome{Effect: 2.5, Cause: drift.ByShape, Q: 1e-9}}}},
 		{Name: "proto", Side: "input", Suspected: true, Labels: []string{"tcp", "udp"}, Was: []float64{0.9, 0.1}, Is: []float64{0.9, 0.1}},
@@ -58,6 +58,13 @@ func TestDriftOfPage(t *testing.T) {
 	}
 	if !strings.Contains(body, `aria-label="Outputs: 2 values, 1 of them above 1.00; the last is 2026-03-04 09:35 UTC, 120 rows of v2: 2.50"`) || !strings.Contains(body, `aria-label="shares of rows in 2 bins; the one that moved most is`) {
 		t.Errorf("it is not drawn:\n%s", body)
+	}
+	if strings.Count(body, `class="over"><title>`) != 1 {
+		t.Errorf("one window moved, and it is not drawn red:\n%s", body)
+	}
+	s.api.drift.Past[1].Outputs.Moved = 0 // of few rows much is far by chance
+	if _, body := s.get(address); strings.Contains(body, `class="over"><title>`) {
+		t.Error("what is far by chance is drawn as if it had moved")
 	}
 	s.api.drift.Verdict.Stage = monitor.Stable
 	if _, body := s.get(address); strings.Contains(body, "<form method=\"post\" action=\"/drift") {

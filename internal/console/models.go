@@ -46,14 +46,16 @@ func lifeLine(v *registry.Version) (line []station) {
 	switch state {
 	case registry.Quarantined:
 		state = v.Was
-	case registry.Degraded, registry.Accepted, registry.RolledBack:
+	case registry.Degraded, registry.Accepted:
 		state = registry.Live
+	case registry.RolledBack: // from all calls, or from a share of them: it has neither now
+		state = registry.Published
 	}
 	at := slices.Index(lifeWay, state)
 	for i, s := range lifeWay {
 		one := station{Word: string(s)}
 		switch {
-		case i < at && s != registry.Canary: // which not every version was
+		case i < at && s != registry.Canary || i == at && v.State == registry.RolledBack: // not every version was a canary
 			one.Mark = "was"
 		case i == at:
 			one.Mark = "is"
@@ -103,6 +105,14 @@ type modelItem struct {
 
 // Address is that of the model's page.
 func (i modelItem) Address() string { return modelAddress(i.Name.Tenant, i.Name.ID) }
+
+// trouble is how much a model's worst version asks for somebody.
+func (i modelItem) trouble() (most int) {
+	for _, v := range i.Versions {
+		most = max(most, map[registry.State]int{registry.Quarantined: 2, registry.Degraded: 1}[v.Version.State])
+	}
+	return most
+}
 
 // A modelsPage is the body of the page of all models.
 type modelsPage struct {
@@ -162,6 +172,7 @@ func (c *Console) models(w http.ResponseWriter, r *http.Request, s *visitor) {
 	for _, m := range list.Models {
 		body.Items = append(body.Items, newModelItem(m.Model, m.Versions))
 	}
+	slices.SortStableFunc(body.Items, func(a, b modelItem) int { return cmp.Compare(b.trouble(), a.trouble()) })
 	c.show(w, s, http.StatusOK, "models", page{Title: "Models", Here: "/registry", Body: body})
 }
 

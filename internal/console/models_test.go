@@ -83,7 +83,7 @@ func TestModelPage(t *testing.T) {
 	checkHeaders(t, "/registry/of", resp, body)
 	said := text(body)
 	for _, want := range []string{
-		"Alias given champion 1 ben human change", "Live 1 every target has it a deployment", "Draft 2 ana human",
+		"Alias given champion 1 change proposed by ben human", "Live 1 every target has it a deployment", "Draft 2 ana human",
 		"Version 1 was live then", "gate 1 90 % As wanted", "gate 2 10 % As wanted", "till 1 In trouble it cannot be reached", "Who may what next version 2 Review model-reviewer Reject model-reviewer Quarantine model-reviewer", "Who may publish it", "pavise model show fraud",
 	} {
 		if !strings.Contains(said, want) {
@@ -143,5 +143,31 @@ func TestModelsAreText(t *testing.T) {
 		if raw.MatchString(body) || !strings.Contains(body, "XMARK") {
 			t.Errorf("%s: %q came through raw", path, raw.FindString(body))
 		}
+	}
+}
+
+// What somebody should look at comes first in the list, and a version that was taken back is not
+// drawn as one that is live: it may never have been more than a canary.
+func TestModelsInTrouble(t *testing.T) {
+	s := newStand(t).signIn()
+	of := func(id string, state registry.State) registry.Listed {
+		name := pavise.Name{Tenant: "local", Kind: registry.Kind, ID: id}
+		v := &registry.Version{Ref: registry.Ref{Model: id, Version: 1}, Tenant: "local", State: state, Was: registry.Live, Since: began, Creator: ana, Created: began}
+		return registry.Listed{Model: registry.Model{Name: name, Risk: "low", By: ana, Created: began, Newest: 1}, Versions: []*registry.Version{v}}
+	}
+	s.api.models = registry.List{Models: []registry.Listed{of("alpha", registry.Live), of("beta", registry.Degraded), of("gamma", registry.Live), of("omega", registry.Quarantined)}}
+	_, body := s.get("/registry")
+	said := text(body)
+	at := -1
+	for _, id := range []string{"omega", "beta", "alpha", "gamma"} {
+		next := strings.Index(said, "local/model/"+id)
+		if next <= at {
+			t.Errorf("%s stands at %d, after %d:\n%s", id, next, at, said)
+		}
+		at = next
+	}
+	s.api.models = registry.List{Models: []registry.Listed{of("alpha", registry.RolledBack)}}
+	if _, body = s.get("/registry"); strings.Contains(body, `class="is"`) || strings.Count(body, `<li class="was">`) != 5 || !strings.Contains(text(body), "Rolled back since") {
+		t.Errorf("what was taken back is drawn as live:\n%s", body)
 	}
 }

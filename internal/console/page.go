@@ -144,6 +144,8 @@ func placeOf(on pavise.Name) string {
 		return "/routes#" + on.ID
 	case on.Kind == "model" && isVersion:
 		return modelAddress(on.Tenant, model+"/"+version)
+	case on.Kind == "deployment" && on.ID != "all": // where it runs, and what became of it
+		return modelAddress(on.Tenant, on.ID)
 	}
 	return "/search?" + url.Values{"on": {on.String()}}.Encode()
 }

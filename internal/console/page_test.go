@@ -530,7 +530,7 @@ func TestTrailOfChat(t *testing.T) {
 // Records and changes lead to the page of the thing that they are about.
 func TestThingsHavePlaces(t *testing.T) {
 	for name, want := range map[string]string{
-		"acme/drift/m": "/drift/of?model=acme%2Fmodel%2Fm", "acme/drift/all": "/search?on=acme%2Fdrift%2Fall", "acme/route/m": "/routes#m", "acme/model/m@3": "/registry/of?model=acme%2Fmodel%2Fm%2F3", "acme/dataset/d": "/search?on=acme%2Fdataset%2Fd", "acme/model/m": "/search?on=acme%2Fmodel%2Fm",
+		"acme/drift/m": "/drift/of?model=acme%2Fmodel%2Fm", "acme/drift/all": "/search?on=acme%2Fdrift%2Fall", "acme/route/m": "/routes#m", "acme/model/m@3": "/registry/of?model=acme%2Fmodel%2Fm%2F3", "acme/dataset/d": "/search?on=acme%2Fdataset%2Fd", "acme/model/m": "/search?on=acme%2Fmodel%2Fm", "acme/deployment/m": "/registry/of?model=acme%2Fmodel%2Fm", "acme/deployment/all": "/search?on=acme%2Fdeployment%2Fall",
 	} {
 		on, err := pavise.ParseName(name)
 		if got := placeOf(on); err != nil || got != want {

@@ -2,6 +2,7 @@ package contract
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"hash/maphash"
 	"math"
@@ -126,6 +127,9 @@ func compileProperty(p *Property) (column, []string, error) {
 		}
 	}
 	unchecked, err := c.compileValues()
+	if err == nil {
+		err = c.compileEnum()
+	}
 	if err != nil {
 		return c, nil, err
 	}
@@ -146,7 +150,7 @@ func compileProperty(p *Property) (column, []string, error) {
 	if p.Relationships != nil {
 		unchecked = append(unchecked, "its relationships")
 	}
-	if p.Properties != nil || p.Items != nil {
+	if p.Properties != nil || p.Items != nil || p.Map != nil {
 		unchecked = append(unchecked, "what is inside it")
 	}
 	return c, unchecked, nil
@@ -174,12 +178,34 @@ func (c *column) compileValues() (unchecked []string, err error) {
 		if o.Timezone != nil || o.DefaultTimezone != nil {
 			unchecked = append(unchecked, "its time zone")
 		}
-	case "object", "array":
+	case "object", "array", "vector":
 		if len(o.given()) > 0 {
 			unchecked = append(unchecked, "how much is inside it")
 		}
 	}
 	return unchecked, err
+}
+
+// compileEnum makes the values that a property may have a test.
+func (c *column) compileEnum() error {
+	if c.property.Enum == nil {
+		return nil
+	}
+	if len(c.property.Enum) == 0 {
+		return errors.New("enum has no values")
+	}
+	var values []any
+	for _, v := range c.property.Enum {
+		if v.Value == nil {
+			return errors.New("enum has an entry without a value")
+		}
+		values = append(values, v.Value)
+	}
+	valid, err := listOf(values)
+	c.tests = append(c.tests, test{"enum", func(v value) string {
+		return unless(valid.has(&v), "%s is none of its values", v.shown())
+	}})
+	return err
 }
 
 // metrics are those of the standard.

@@ -74,7 +74,7 @@ func write(path string, text []byte) error {
 // Checking is pavise ingest check. Its fields are flags of the command line.
 type Checking struct {
 	File     string `arg:"" help:"The rows: CSV, JSONL, NPY or Parquet." placeholder:"FILE"`
-	Contract string `help:"The contract: YAML, Open Data Contract Standard 3.0 or 3.1." required:"" placeholder:"FILE"`
+	Contract string `help:"The contract: YAML, Open Data Contract Standard 3.0 to 3.2." required:"" placeholder:"FILE"`
 	Schema   string `help:"Which schema of the contract, where it has several." placeholder:"NAME"`
 }
 
@@ -154,6 +154,9 @@ func (x *Checking) read() (*Contract, *Schema, error) {
 		return nil, nil, err
 	}
 	at := slices.IndexFunc(c.Schema, func(s Schema) bool { return s.Name == x.Schema || x.Schema == "" && len(c.Schema) == 1 })
+	if len(c.Schema) == 0 {
+		return nil, nil, wrong(x.Contract, "it has no schema, so that it promises nothing of rows")
+	}
 	if at < 0 {
 		var names []string
 		for _, s := range c.Schema {

@@ -69,6 +69,7 @@ func TestCheck(t *testing.T) {
 		"multiples":            {"  properties:\n  - {name: a, logicalType: number, logicalTypeOptions: {multipleOf: 0.1}}\n", "a\n0.3\n0.35\n-1.2\n", "a multipleOf 1"},
 		"widths":               {"  properties:\n  - {name: a, logicalType: integer, logicalTypeOptions: {format: i8}}\n", "a\n127\n128\n-128\n-129\n", "a format 2"},
 		"widths beyond 2^53":   {"  properties:\n  - {name: a, logicalType: integer, logicalTypeOptions: {format: u64}}\n", "a\n18446744073709551615\n18446744073709551616\n-1\n", "a format 2"},
+		"values":               {"  properties:\n  - {name: a, enum: [{value: DE, label: x}, {value: 7}]}\n", "a\nDE\n7.0\nde\n", "a enum 1"},
 		"lengths":              {"  properties:\n  - {name: a, logicalType: string, logicalTypeOptions: {minLength: 2, maxLength: 3}}\n", "a\nä\nää\näääää\n", "a maxLength 1, a minLength 1"},
 		"pattern":              {"  properties:\n  - {name: a, logicalType: string, logicalTypeOptions: {pattern: '^[A-Z]{2}$'}}\n", "a\nCH\nch\nCHF\n", "a pattern 2"},
 		"formats":              {"  properties:\n  - {name: a, logicalType: string, logicalTypeOptions: {format: ipv4}}\n  - {name: b, logicalType: string, logicalTypeOptions: {format: email}}\n", "a,b\n1.2.3.4,a@b.ch\n1.2.3,Anna <a@b.ch>\n", "a format 1, b format 1"},
@@ -152,6 +153,52 @@ func TestUnchecked(t *testing.T) {
 	}
 }
 
+// TestNewerContracts reads what 3.1 and 3.2 have beside 3.0: ids everywhere, and values, maps
+// and vectors.
+func TestNewerContracts(t *testing.T) {
+	text := strings.Replace(contract(`  id: rows-1
+  deprecated: false
+  synonyms: [{synonym: lines}]
+  context: said by hand
+  properties:
+  - name: a
+    id: a-1
+    semanticType: country
+    enum: [{value: DE, id: de-1}, {value: FR}]
+    quality:
+    - {id: q-1, metric: nullValues, mustBe: 0}
+  - {name: m, logicalType: map, map: {key: {logicalType: string}, value: {logicalType: integer}}}
+  - {name: v, logicalType: vector, logicalTypeOptions: {dimensions: 3, distanceMetric: cosine}}
+`), "v3.1.0", "v3.2.0", 1) + "context: {instructions: read it}\n"
+	r := check(t, text, "rows.jsonl", `{"a":"DE","m":{"x":1},"v":[1,2,3]}`+"\n"+`{"a":"IT","m":2,"v":[]}`+"\n"+`{"a":"FR"}`+"\n")
+	if got := broken(r); got != "a enum 1, m type 1" || len(r.Unchecked) != 2 {
+		t.Errorf("%q, %q", got, r.Unchecked)
+	}
+	one := property(t, contract("  properties:\n  - {name: a, logicalType: number, logicalTypeOptions: {minimum: 5, maximum: 5}}\n"))
+	if one.LogicalTypeOptions == nil {
+		t.Error("bounds for one value are none")
+	}
+}
+
+// many is a line again and again, with numbers.
+func many(line string, times int) string {
+	var b strings.Builder
+	for i := range times {
+		fmt.Fprintf(&b, line, i)
+	}
+	return b.String()
+}
+
+// property is the first one of a contract, which is good.
+func property(t *testing.T, text string) Property {
+	t.Helper()
+	c, err := Parse("c.yaml", []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c.Schema[0].Properties[0]
+}
+
 func TestParseRefuses(t *testing.T) {
 	good := contract("  properties:\n  - {name: a, logicalType: integer}\n")
 	property := func(p string) string { return contract("  properties:\n  - " + p + "\n") }
@@ -175,8 +222,18 @@ func TestParseRefuses(t *testing.T) {
 		"an option of others":   {property("{name: a, logicalType: integer, logicalTypeOptions: {minLength: 3}}"), "minLength"},
 		"a bound that is none":  {property("{name: a, logicalType: integer, logicalTypeOptions: {minimum: low}}"), "minimum"},
 		"a bound of nothing":    {property("{name: a, logicalType: number, logicalTypeOptions: {maximum: .nan}}"), "maximum"},
+		"no room":               {property("{name: a, logicalType: number, logicalTypeOptions: {minimum: 10, maximum: 5}}"), "leave room for no value"},
+		"no room at the end":    {property("{name: a, logicalType: number, logicalTypeOptions: {minimum: 5, exclusiveMaximum: 5}}"), "leave room for no value"},
+		"no room between":       {property("{name: a, logicalType: date, logicalTypeOptions: {exclusiveMinimum: 2026-02-01, maximum: 2026-01-01}}"), "leave room for no value"},
+		"no room for a text":    {property("{name: a, logicalType: string, logicalTypeOptions: {minLength: 3, maxLength: 2}}"), "leave room for no text"},
+		"less than no text":     {property("{name: a, logicalType: string, logicalTypeOptions: {maxLength: -1}}"), "leave room for no text"},
+		"none of its values":    {property("{name: a, enum: []}"), "no values"},
+		"a value that is none":  {property("{name: a, enum: [{label: x}]}"), "without a value"},
 		"multiples of nothing":  {property("{name: a, logicalType: number, logicalTypeOptions: {multipleOf: 0}}"), "multipleOf"},
 		"a pattern of Perl":     {property("{name: a, logicalType: string, logicalTypeOptions: {pattern: '(?=x)'}}"), "RE2"},
+		"a pattern that grows":  {property("{name: a, logicalType: string, logicalTypeOptions: {pattern: '(a|aa|b|bb|ab|ba){900}'}}"), "repeat less"},
+		"a rule that grows":     {property("{name: a, quality: [{metric: invalidValues, mustBe: 0, arguments: {pattern: '(a|aa|b|bb|ab|ba){900}'}}]}"), "repeat less"},
+		"patterns that grow":    {contract("  properties:\n" + many("  - {name: a%d, logicalType: string, logicalTypeOptions: {pattern: '\\pL{500}'}}\n", 200)), "and those before"},
 		"no such width":         {property("{name: a, logicalType: integer, logicalTypeOptions: {format: i7}}"), "i128"},
 		"an unknown date":       {property("{name: a, logicalType: date, logicalTypeOptions: {format: QQ}}"), "QQ"},
 		"a date bound":          {property("{name: a, logicalType: date, logicalTypeOptions: {minimum: soon}}"), "soon"},
@@ -259,6 +316,9 @@ func TestCheckingFiles(t *testing.T) {
 	ragged, err := (&Checking{File: put("ragged.csv", "a,b\n1,2\n3\n1,2\n"), Contract: filepath.Join(dir, "c.yaml")}).Run(t.Context())
 	if err != nil || ragged.Kept || broken(ragged.Report) != " readable 1" || ragged.Breaches[0].First[0] != 2 {
 		t.Errorf("%+v, %v", ragged, err)
+	}
+	if _, err := (&Checking{File: rows, Contract: put("none.yaml", strings.Split(contract(""), "schema:")[0])}).Run(t.Context()); err == nil || !strings.Contains(err.Error(), "no schema") {
+		t.Error(err)
 	}
 	two := put("two.yaml", contract("  properties: []\n")+"- name: more\n")
 	if _, err := (&Checking{File: rows, Contract: two}).Run(t.Context()); err == nil || !strings.Contains(err.Error(), "2 schemas") {

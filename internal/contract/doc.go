@@ -1,5 +1,5 @@
 // Package contract is what a producer of data promises: contracts of the Open Data
-// Contract Standard (ODCS 3.1.0 and the 3.0 before it), read, written, drafted from data,
+// Contract Standard (ODCS 3.0 to 3.2), read, written, drafted from data,
 // and held to it.
 //
 // [Parse] reads a contract strictly: a field that the standard does not have, or that

@@ -23,7 +23,7 @@ const (
 // A Contract is a data contract. Fields that bind nobody here, such as teams and prices,
 // are kept as they came, so that what is exported has them.
 type Contract struct {
-	APIVersion string   `yaml:"apiVersion"` // of the standard: v3.0.0 to v3.1.0
+	APIVersion string   `yaml:"apiVersion"` // of the standard: v3.0.0 to v3.2.0
 	Kind       string   `yaml:"kind"`       // DataContract
 	ID         string   `yaml:"id"`
 	Name       string   `yaml:"name,omitempty"`
@@ -46,10 +46,12 @@ type Contract struct {
 	AuthoritativeDefinitions any `yaml:"authoritativeDefinitions,omitempty"`
 	CustomProperties         any `yaml:"customProperties,omitempty"`
 	ContractCreatedTS        any `yaml:"contractCreatedTs,omitempty"`
+	Context                  any `yaml:"context,omitempty"` // of 3.2
 }
 
 // An element is what schemas and properties have in common, and binds nobody.
 type element struct {
+	ID                       any    `yaml:"id,omitempty"` // of 3.1
 	PhysicalType             any    `yaml:"physicalType,omitempty"`
 	PhysicalName             string `yaml:"physicalName,omitempty"` // what the data calls it, where that is another name
 	Description              any    `yaml:"description,omitempty"`
@@ -58,6 +60,8 @@ type element struct {
 	Tags                     any    `yaml:"tags,omitempty"`
 	CustomProperties         any    `yaml:"customProperties,omitempty"`
 	Relationships            any    `yaml:"relationships,omitempty"`
+	Deprecated               any    `yaml:"deprecated,omitempty"` // of 3.2
+	Synonyms                 any    `yaml:"synonyms,omitempty"`   // of 3.2
 }
 
 // A Schema is one table of a contract.
@@ -67,13 +71,14 @@ type Schema struct {
 	Properties  []Property `yaml:"properties,omitempty"`
 	Quality     []Quality  `yaml:"quality,omitempty"`
 	Granularity any        `yaml:"dataGranularityDescription,omitempty"`
+	Context     any        `yaml:"context,omitempty"` // of 3.2
 	element     `yaml:",inline"`
 }
 
 // A Property is one column.
 type Property struct {
 	Name               string    `yaml:"name"`
-	LogicalType        string    `yaml:"logicalType,omitempty"` // string, date, timestamp, time, number, integer, object, array, boolean; empty: any
+	LogicalType        string    `yaml:"logicalType,omitempty"` // string, date, timestamp, time, number, integer, object, array, boolean, map, vector; empty: any
 	LogicalTypeOptions *Options  `yaml:"logicalTypeOptions,omitempty"`
 	Required           bool      `yaml:"required,omitempty"`
 	Unique             bool      `yaml:"unique,omitempty"`
@@ -82,6 +87,8 @@ type Property struct {
 	Quality            []Quality `yaml:"quality,omitempty"`
 	Properties         any       `yaml:"properties,omitempty"` // of an object, which is not looked into
 	Items              any       `yaml:"items,omitempty"`      // of an array, which is not looked into
+	Map                any       `yaml:"map,omitempty"`        // of 3.2: of a map, which is not looked into
+	Enum               []Valid   `yaml:"enum,omitempty"`       // of 3.2: the values that there are
 
 	Partitioned            any `yaml:"partitioned,omitempty"`
 	PartitionKeyPosition   any `yaml:"partitionKeyPosition,omitempty"`
@@ -92,7 +99,20 @@ type Property struct {
 	TransformDescription   any `yaml:"transformDescription,omitempty"`
 	Examples               any `yaml:"examples,omitempty"`
 	CriticalDataElement    any `yaml:"criticalDataElement,omitempty"`
+	SemanticType           any `yaml:"semanticType,omitempty"` // of 3.2
 	element                `yaml:",inline"`
+}
+
+// Valid is a value that a property may have.
+type Valid struct {
+	Value any `yaml:"value"`
+
+	ID                       any `yaml:"id,omitempty"`
+	Label                    any `yaml:"label,omitempty"`
+	Description              any `yaml:"description,omitempty"`
+	Tags                     any `yaml:"tags,omitempty"`
+	CustomProperties         any `yaml:"customProperties,omitempty"`
+	AuthoritativeDefinitions any `yaml:"authoritativeDefinitions,omitempty"`
 }
 
 // Options bound the values of a property: which of them mean something goes by its type.
@@ -115,6 +135,13 @@ type Options struct {
 	MinProperties   any `yaml:"minProperties,omitempty"`
 	MaxProperties   any `yaml:"maxProperties,omitempty"`
 	Required        any `yaml:"required,omitempty"`
+
+	Dimensions            any `yaml:"dimensions,omitempty"` // of vectors, which are not looked into
+	ElementType           any `yaml:"elementType,omitempty"`
+	Normalized            any `yaml:"normalized,omitempty"`
+	DistanceMetric        any `yaml:"distanceMetric,omitempty"`
+	EmbeddingModel        any `yaml:"embeddingModel,omitempty"`
+	EmbeddingModelVersion any `yaml:"embeddingModelVersion,omitempty"`
 }
 
 // A Quality is one rule beyond types: of a property, or of a whole schema.
@@ -134,6 +161,7 @@ type Quality struct {
 	MustBeBetween          []float64 `yaml:"mustBeBetween,omitempty"`
 	MustNotBeBetween       []float64 `yaml:"mustNotBeBetween,omitempty"`
 
+	ID                       any `yaml:"id,omitempty"` // of 3.1
 	Rule                     any `yaml:"rule,omitempty"`
 	Query                    any `yaml:"query,omitempty"`
 	Engine                   any `yaml:"engine,omitempty"`
@@ -160,7 +188,14 @@ type Arguments struct {
 
 // Parse reads a contract, of which name is for errors. They are of kind Invalid and say
 // which line is wrong.
-func Parse(name string, text []byte) (*Contract, error) {
+func Parse(name string, text []byte) (*Contract, error) { return parse(name, text, (*Schema).sound) }
+
+// Kept reads a contract that was taken before, when less may have been refused.
+func Kept(name string, text []byte) (*Contract, error) {
+	return parse(name, text, func(*Schema) error { return nil })
+}
+
+func parse(name string, text []byte, sound func(*Schema) error) (*Contract, error) {
 	if len(text) > MaxSize {
 		return nil, wrong(name, "it has %d bytes, and a contract has at most 1 MiB", len(text))
 	}
@@ -172,6 +207,11 @@ func Parse(name string, text []byte) (*Contract, error) {
 	d.KnownFields(true)
 	if err := d.Decode(c); err != nil {
 		return nil, wrong(name, "%s", yamlWords(err))
+	}
+	for i := range c.Schema { // before patterns become machines
+		if err := sound(&c.Schema[i]); err != nil {
+			return nil, wrong(name, "schema %.80q: %v", c.Schema[i].Name, err)
+		}
 	}
 	if err := c.validate(); err != nil {
 		return nil, wrong(name, "%v", err)
@@ -225,7 +265,7 @@ func (c *Contract) Write(w io.Writer) error {
 }
 
 func (c *Contract) validate() error {
-	versions := []string{"v3.0.0", "v3.0.1", "v3.0.2", "v3.1.0"}
+	versions := []string{"v3.0.0", "v3.0.1", "v3.0.2", "v3.1.0", "v3.2.0"}
 	switch {
 	case !slices.Contains(versions, c.APIVersion):
 		return fmt.Errorf("apiVersion is %.40q, and one of %s is read", c.APIVersion, strings.Join(versions, ", "))
@@ -275,5 +315,5 @@ func (p *Property) column() string {
 }
 
 func wrong(name, format string, args ...any) error {
-	return &pavise.Error{Kind: pavise.Invalid, Msg: name + ": " + fmt.Sprintf(format, args...), Hint: "see the Open Data Contract Standard 3.1.0; pavise ingest draft drafts one"}
+	return &pavise.Error{Kind: pavise.Invalid, Msg: name + ": " + fmt.Sprintf(format, args...), Hint: "see the Open Data Contract Standard; pavise ingest draft drafts one"}
 }

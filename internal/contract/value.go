@@ -45,6 +45,8 @@ var options = map[string][]string{
 	"boolean":   nil,
 	"object":    {"minProperties", "maxProperties", "required"},
 	"array":     {"minItems", "maxItems", "uniqueItems"},
+	"map":       nil,
+	"vector":    {"dimensions", "elementType", "normalized", "distanceMetric", "embeddingModel", "embeddingModelVersion"},
 }
 
 // given names the options that are set.
@@ -62,6 +64,8 @@ func (o *Options) given() (names []string) {
 		{"timezone", o.Timezone != nil}, {"defaultTimezone", o.DefaultTimezone != nil}, {"minItems", o.MinItems != nil},
 		{"maxItems", o.MaxItems != nil}, {"uniqueItems", o.UniqueItems != nil}, {"minProperties", o.MinProperties != nil},
 		{"maxProperties", o.MaxProperties != nil}, {"required", o.Required != nil},
+		{"dimensions", o.Dimensions != nil}, {"elementType", o.ElementType != nil}, {"normalized", o.Normalized != nil},
+		{"distanceMetric", o.DistanceMetric != nil}, {"embeddingModel", o.EmbeddingModel != nil}, {"embeddingModelVersion", o.EmbeddingModelVersion != nil},
 	} {
 		if f.is {
 			names = append(names, f.name)
@@ -89,9 +93,9 @@ func ofType(logical string, layouts []string) func(v *value) string {
 		return func(v *value) string {
 			return is(v.kind == table.Boolean || !v.strict && (strings.EqualFold(v.text, "true") || strings.EqualFold(v.text, "false")), v)
 		}
-	case "object":
+	case "object", "map":
 		return func(v *value) string { return is(v.kind == table.Other, v) }
-	case "array":
+	case "array", "vector":
 		return func(v *value) string { return is(v.kind == table.Other || v.kind == table.List, v) }
 	case "date", "timestamp", "time":
 		return func(v *value) string {
@@ -292,7 +296,12 @@ func widthTest(logical, format string) (test, error) {
 
 // whenTests are the tests of a date's options.
 func whenTests(o *Options, layouts []string) ([]test, error) {
-	return boundTests(o, func(bound any) (time.Time, error) {
+	return boundTests(o, whenIn(layouts), func(v value, bound time.Time) int { return v.when.Compare(bound) })
+}
+
+// whenIn reads a bound as values are written.
+func whenIn(layouts []string) func(bound any) (time.Time, error) {
+	return func(bound any) (time.Time, error) {
 		if t, is := bound.(time.Time); is { // YAML knows dates
 			return t, nil
 		}
@@ -302,7 +311,7 @@ func whenTests(o *Options, layouts []string) ([]test, error) {
 			}
 		}
 		return time.Time{}, fmt.Errorf("%.40q is not written as the values are", fmt.Sprint(bound))
-	}, func(v value, bound time.Time) int { return v.when.Compare(bound) })
+	}
 }
 
 // boundTests are the tests of the four bounds.

@@ -22,8 +22,8 @@ func (d *Deployments) PlanPromote(ctx context.Context, name pavise.Name) (*Plan,
 	return &dr.plan, nil
 }
 
-// promote drafts deploy.promote.
-func (d *Deployments) promote(ctx context.Context, name pavise.Name) (dr *draft, err error) {
+// onward begins a draft of a deployment that there is.
+func (d *Deployments) onward(ctx context.Context, name pavise.Name) (dr *draft, err error) {
 	err = d.cfg.Store.View(ctx, func(tx *store.Tx) error {
 		if _, err := known(tx, name); err != nil {
 			return err
@@ -31,10 +31,17 @@ func (d *Deployments) promote(ctx context.Context, name pavise.Name) (dr *draft,
 		dr, err = d.begin(tx, name, nil)
 		return err
 	})
-	if err != nil {
+	if err == nil {
+		dr.will.At = d.cfg.Now().UTC()
+	}
+	return dr, err
+}
+
+// promote drafts deploy.promote.
+func (d *Deployments) promote(ctx context.Context, name pavise.Name) (dr *draft, err error) {
+	if dr, err = d.onward(ctx, name); err != nil {
 		return nil, err
 	}
-	dr.will.At = d.cfg.Now().UTC()
 	if a := dr.was.Alarm; a != nil {
 		return nil, &pavise.Error{Kind: pavise.Denied, Msg: fmt.Sprintf("%s ran what nobody approved: %s", a.Target.ID, a.Ran), Hint: "find out how it came there; an approved release ends the alarm"}
 	}
@@ -112,17 +119,9 @@ func (d *Deployments) PlanRollback(ctx context.Context, name pavise.Name) (*Plan
 // the newest version before that the registry does not bar comes. Where bad is not 0, only
 // that version goes, wherever it is.
 func (d *Deployments) back(ctx context.Context, name pavise.Name, bad int, why string) (dr *draft, err error) {
-	err = d.cfg.Store.View(ctx, func(tx *store.Tx) error {
-		if _, err := known(tx, name); err != nil {
-			return err
-		}
-		dr, err = d.begin(tx, name, nil)
-		return err
-	})
-	if err != nil {
+	if dr, err = d.onward(ctx, name); err != nil {
 		return nil, err
 	}
-	dr.will.At = d.cfg.Now().UTC()
 	beside := bad == 0 && slices.ContainsFunc(dr.will.Spots, func(s Spot) bool { return s.Beside != nil })
 	var to []pavise.Name
 	for i := range dr.will.Spots {
@@ -152,7 +151,24 @@ func (d *Deployments) back(ctx context.Context, name pavise.Name, bad int, why s
 		hint := "pavise route quarantine stops a model at the gateway; pavise deploy release brings another version"
 		return nil, &pavise.Error{Kind: pavise.Conflict, Msg: fmt.Sprintf("%s has nothing to go back to: %s", name.ID, stays(dr.plan.Moves)), Hint: hint}
 	}
-	return dr, dr.finish(to)
+	return dr, dr.finish(append(to, d.withdraw(dr)...))
+}
+
+// withdraw has nothing run where what was taken back elsewhere is still on its way to a target
+// that ran nothing before: it would run there once the target is back. It returns these targets.
+// Those that cannot be told so are brought nothing (withheld).
+func (d *Deployments) withdraw(dr *draft) (from []pavise.Name) {
+	for i := range dr.will.Spots {
+		s, m := &dr.will.Spots[i], &dr.plan.Moves[i]
+		if m.Stays == "" || !s.never() || !dr.will.tookBack(s.Main.Digest) || !d.cfg.Drivers[m.Kind].Empties {
+			continue
+		}
+		s.Before = append([]Held{*s.Main}, s.Before...)
+		s.Main, s.Safe, m.Stays = nil, true, ""
+		m.Will = s.words()
+		from = append(from, s.Target)
+	}
+	return from
 }
 
 func stays(moves []Move) string {
@@ -168,7 +184,17 @@ func stays(moves []Move) string {
 func (d *Deployment) takeBack(h Held, why string) {
 	d.Barred = slices.DeleteFunc(slices.Clone(d.Barred), func(t Taken) bool { return t.Digest == h.Digest })
 	d.Barred = append(d.Barred, Taken{Version: h.Version, Digest: h.Digest, Why: why[:min(len(why), maxProblem)], At: d.At})
-	d.Barred = d.Barred[max(0, len(d.Barred)-maxBarred):]
+	d.Barred = d.Barred[max(0, len(d.Barred)-MaxBarred):]
+}
+
+// tookBack reports whether a version was taken back, by its digest, and not released since.
+func (d *Deployment) tookBack(digest string) bool {
+	return slices.ContainsFunc(d.Barred, func(t Taken) bool { return t.Digest == digest })
+}
+
+// never reports whether a version is on its way to a spot where nothing was seen yet.
+func (s *Spot) never() bool {
+	return s.Main != nil && s.Applied == 0 && (s.Seen == nil || s.Seen.Main == "")
 }
 
 // predecessor puts the newest version before in the place of what runs at a spot. It
@@ -179,7 +205,7 @@ func (d *Deployments) predecessor(ctx context.Context, dep *Deployment, s *Spot,
 	}
 	none := "no version ran there before"
 	for i, h := range s.Before {
-		if slices.ContainsFunc(dep.Barred, func(t Taken) bool { return t.Digest == h.Digest }) {
+		if dep.tookBack(h.Digest) {
 			none = fmt.Sprintf("version %d was taken back, too", h.Version)
 			continue
 		}
@@ -237,7 +263,7 @@ func (d *Deployments) first(ctx context.Context, dep *Deployment) {
 // sends reports whether a target is where calls are sent.
 func (d *Deployments) sends(ctx context.Context, target pavise.Name) bool {
 	var p *Place
-	err := d.cfg.Store.View(ctx, func(tx *store.Tx) (err error) { p, err = place(tx, target); return err })
+	err := d.cfg.Store.View(ctx, func(tx *store.Tx) (err error) { p, err = PlaceOf(tx, target); return err })
 	return err == nil && d.cfg.Drivers[p.Kind].First
 }
 
@@ -292,7 +318,7 @@ func (d *Deployments) Behind(ctx context.Context, model pavise.Name) (name pavis
 		for i := range deps {
 			for _, s := range deps[i].Spots {
 				if err == nil {
-					places[s.Target], err = place(tx, s.Target)
+					places[s.Target], err = PlaceOf(tx, s.Target)
 				}
 			}
 		}

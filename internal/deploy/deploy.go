@@ -46,11 +46,13 @@ type Deployments struct {
 
 	telling sync.Mutex // held while the registry is told
 
-	mu    sync.Mutex                  // guards what follows
-	busy  map[pavise.Name]*sync.Mutex // by target: held while it is looked at or changed
-	rests map[pavise.Name]time.Time   // targets of which what was seen could not be kept, and until when they rest
-	away  map[pavise.Name]bool        // targets that Run is looking at
-	slots map[string]chan struct{}    // by tenant: how many targets it looks at beside each other
+	mu      sync.Mutex                  // guards what follows
+	busy    map[pavise.Name]*sync.Mutex // by target: held while it is looked at or changed
+	rests   map[pavise.Name]time.Time   // targets of which what was seen could not be kept, and until when they rest
+	away    map[pavise.Name]bool        // targets that Run is looking at
+	slots   map[string]chan struct{}    // by tenant: how many targets it looks at beside each other
+	stirred map[pavise.Name]bool        // deployments whose versions the registry says something else of; see Heard
+	early   map[pavise.Name]bool        // targets that are looked at before their time
 }
 
 // Open returns the deployments that are in the store. Nothing is done before Run, but for
@@ -66,6 +68,7 @@ func Open(ctx context.Context, cfg Config) (*Deployments, error) {
 	return &Deployments{
 		cfg: cfg, nudge: make(chan struct{}, 1), busy: map[pavise.Name]*sync.Mutex{},
 		rests: map[pavise.Name]time.Time{}, away: map[pavise.Name]bool{}, slots: map[string]chan struct{}{},
+		stirred: map[pavise.Name]bool{}, early: map[pavise.Name]bool{},
 	}, nil
 }
 
@@ -76,6 +79,19 @@ func (d *Deployments) soon() {
 	default:
 	}
 }
+
+// Stir has the versions of a model that run somewhere held to the registry, and all its targets
+// looked at, now and not when their time has come: the registry says something else of one.
+func (d *Deployments) Stir(model pavise.Name) {
+	d.mu.Lock()
+	d.stirred[pavise.Name{Tenant: model.Tenant, Kind: Kind, ID: model.ID}] = true
+	d.mu.Unlock()
+	d.soon()
+}
+
+// Heard has the targets where calls are sent looked at now that did not have what is wanted: what
+// a gateway of a fleet says of itself is something else than before.
+func (d *Deployments) Heard() { d.Stir(pavise.Name{}) }
 
 // lock keeps all others from a target until it is released.
 func (d *Deployments) lock(target pavise.Name) (release func()) {

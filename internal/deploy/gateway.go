@@ -135,7 +135,7 @@ func pick(v Version, name, ending string, most int64) (found File, err error) {
 func (g *gateway) Observe(context.Context) (State, error) {
 	r, ok := g.routes.Get(g.model)
 	if !ok {
-		return State{}, &pavise.Error{Kind: pavise.NotFound, Msg: fmt.Sprintf("no route leads to %s", g.model), Hint: "put it first, with its terms: pavise route put " + g.model.ID}
+		return State{}, &pavise.Error{Kind: pavise.NotFound, Msg: fmt.Sprintf("no route leads to %s", g.model), Hint: "put it first, with its terms: pavise route put " + g.model.ID + "; a server of a registered model is proposed, with pavise route release"}
 	}
 	s := g.asks(r)
 	if g.routes.Barred(g.model) {

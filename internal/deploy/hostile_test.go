@@ -1,6 +1,8 @@
 package deploy
 
 import (
+	"errors"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -126,6 +128,43 @@ func TestBarredVersionComesBack(t *testing.T) {
 		synctest.Wait()
 		w.wantRuns(t, map[string]string{"gw": "1", "fn": "3", "edge": "1"})
 		w.wantNotes(t, map[string]int{KindRolledBack: 1, KindUnapproved: 1})
+	})
+}
+
+// TestAwayAtItsFirstVersion has a machine and a function that cannot be reached when their first
+// version comes, which is taken back elsewhere meanwhile: it runs at neither, once they are back.
+func TestAwayAtItsFirstVersion(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.run(t)
+		w.release(t, Release{Version: 1, To: three[:1]})
+		w.sites["fn"].set(func(s *site) { s.fail = errors.New("connection refused") })
+		w.sites["edge"].set(func(s *site) { s.lazy = true })
+		w.release(t, Release{Version: 2, To: three})
+		w.wantRuns(t, map[string]string{"gw": "2", "fn": "", "edge": ""})
+		w.rollback(t)
+		synctest.Wait()
+		w.sites["fn"].set(func(s *site) { s.fail = nil })
+		w.sites["edge"].set(func(s *site) { s.lazy = false })
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		w.wantRuns(t, map[string]string{"gw": "1", "fn": "", "edge": ""})
+		v := w.now(t)
+		if fn := v.spot(target("fn")); !strings.Contains(fn.Problem, "version 2 is taken back by now") {
+			t.Errorf("nobody is told why nothing runs: %+v", fn)
+		}
+		if edge := v.spot(target("edge")); edge.Main != nil || edge.Applied != edge.Revision || edge.Problem != "" {
+			t.Errorf("the machine is to run %s: %+v", edge.words(), edge)
+		}
+		w.sites["edge"].set(func(s *site) { s.state.Main = artefactOf(w.reg.versions[2]) }) // it had fetched it, and not said so
+		time.Sleep(70 * time.Second)
+		synctest.Wait()
+		w.wantRuns(t, map[string]string{"gw": "1", "fn": "", "edge": ""})
+		w.wantNotes(t, map[string]int{KindPartial: 1, KindStrayed: 1})
+		w.release(t, Release{Version: 2, To: []pavise.Name{target("gw"), target("edge")}}) // it was good, after all
+		time.Sleep(longRest)
+		synctest.Wait()
+		w.wantRuns(t, map[string]string{"gw": "2", "fn": "2", "edge": "2"})
 	})
 }
 

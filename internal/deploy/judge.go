@@ -24,7 +24,7 @@ func (d *Deployments) judge(ctx context.Context, name pavise.Name) error {
 			return err
 		}
 		if v.Untraced != "" && !slices.Contains(dep.Untraced, v.Number) {
-			summary := fmt.Sprintf("version %d of %s runs, and nobody can say what it was trained on: %s", v.Number, name.ID, v.Untraced)
+			summary := fmt.Sprintf("version %d of %s is deployed, and nobody can say what it was trained on: %s", v.Number, name.ID, v.Untraced)
 			if err := d.note(ctx, KindUntraced, pavise.Warning, name, summary, noted{Version: v.Number, Digest: v.Digest, Problem: v.Untraced}); err != nil {
 				return err
 			}

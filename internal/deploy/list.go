@@ -76,7 +76,7 @@ func (d *Deployments) shown(ctx context.Context, name pavise.Name) (v View, err 
 	d.withhold(ctx, &v)
 	err = d.cfg.Store.View(ctx, func(tx *store.Tx) error {
 		for _, s := range v.Spots {
-			if p, err := place(tx, s.Target); err == nil { // or it was removed
+			if p, err := PlaceOf(tx, s.Target); err == nil { // or it was removed
 				places[s.Target] = p
 			} else if pavise.KindOf(err) != pavise.NotFound {
 				return err

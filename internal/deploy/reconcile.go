@@ -57,9 +57,12 @@ type due struct {
 // until the next. It waits for no look: a target that hangs keeps neither another one from
 // being watched, nor a release from its gateways.
 func (d *Deployments) round(ctx context.Context, looks *sync.WaitGroup) (time.Duration, error) {
-	list, pause, err := d.due(ctx)
+	list, stirred, pause, err := d.due(ctx)
 	if err != nil {
 		return wake, err
+	}
+	for _, name := range stirred {
+		looks.Go(func() { d.hold(ctx, name) })
 	}
 	for len(list) > 0 {
 		name := list[0].name
@@ -88,7 +91,7 @@ func (d *Deployments) lookAll(ctx context.Context, name pavise.Name, list []due)
 				continue
 			}
 			group.Go(func() {
-				defer d.returned(one.target)
+				defer func() { d.mu.Lock(); delete(d.away, one.target); d.mu.Unlock() }()
 				slots <- struct{}{}
 				defer func() { <-slots }()
 				d.look(ctx, name, one.target)
@@ -96,17 +99,15 @@ func (d *Deployments) lookAll(ctx context.Context, name pavise.Name, list []due)
 		}
 		group.Wait()
 	}
+	d.hold(ctx, name)
+}
+
+// hold holds the versions of a deployment to the registry, and says so when it cannot.
+func (d *Deployments) hold(ctx context.Context, name pavise.Name) {
 	defer d.lock(name)() // or two would go back at once
 	if err := d.judge(ctx, name); err != nil && ctx.Err() == nil {
 		d.cfg.Say("warning", fmt.Errorf("the registry cannot be asked about %s: %w", name, err))
 	}
-}
-
-// returned notes that Run looks at a target no more.
-func (d *Deployments) returned(target pavise.Name) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	delete(d.away, target)
 }
 
 func (d *Deployments) slotsOf(tenant string) chan struct{} {
@@ -118,16 +119,25 @@ func (d *Deployments) slotsOf(tenant string) chan struct{} {
 	return d.slots[tenant]
 }
 
-// due returns what is due now, by deployment, and how long until something else will be. What
-// is due is looked at from now on.
-func (d *Deployments) due(ctx context.Context) (list []due, pause time.Duration, err error) {
+// due returns what is due now, by deployment, of which deployments the registry says something
+// else, and how long until something else will be due. What is due is looked at from now on.
+func (d *Deployments) due(ctx context.Context) (list []due, stirred []pavise.Name, pause time.Duration, err error) {
 	var deps []Deployment
-	err = d.cfg.Store.View(ctx, func(tx *store.Tx) error { deps, err = all[Deployment](tx, "deploy_deployments", ""); return err })
-	now := d.cfg.Now()
+	if err = d.cfg.Store.View(ctx, func(tx *store.Tx) error { deps, err = all[Deployment](tx, "deploy_deployments", ""); return err }); err != nil {
+		return nil, nil, wake, err
+	}
+	d.mu.Lock()
+	news := d.stirred
+	d.stirred = map[pavise.Name]bool{}
+	d.mu.Unlock()
+	now, heard := d.cfg.Now(), news[pavise.Name{Kind: Kind}]
 	pause = wake
 	for i := range deps {
+		if news[deps[i].Name] {
+			stirred = append(stirred, deps[i].Name)
+		}
 		for _, s := range deps[i].Spots {
-			wait, looked := d.waits(&s, now)
+			wait, looked := d.waits(&s, now, news[deps[i].Name] || heard && s.Problem != "" && d.sends(ctx, s.Target))
 			switch {
 			case looked:
 			case wait <= 0:
@@ -137,15 +147,18 @@ func (d *Deployments) due(ctx context.Context) (list []due, pause time.Duration,
 			}
 		}
 	}
-	return list, pause, err
+	return list, stirred, pause, err
 }
 
 // waits is how long until a spot is to be looked at. looked: it is being looked at. One that
-// is to be now is taken to be from here on.
-func (d *Deployments) waits(s *Spot, now time.Time) (wait time.Duration, looked bool) {
+// is to be now is taken to be from here on. early: it is to be looked at whenever its time is, and
+// where it is being looked at, once more.
+func (d *Deployments) waits(s *Spot, now time.Time, early bool) (wait time.Duration, looked bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	early = early || d.early[s.Target]
 	if d.away[s.Target] {
+		d.early[s.Target] = early
 		return 0, true
 	}
 	wait = s.Next.Sub(now)
@@ -154,8 +167,9 @@ func (d *Deployments) waits(s *Spot, now time.Time) (wait time.Duration, looked 
 	}
 	// One that is due later than it ever could be was put off by a clock that has been set
 	// back since.
-	if wait <= 0 || wait > max(d.cfg.Every, longRest)*2 {
+	if wait <= 0 || wait > max(d.cfg.Every, longRest)*2 || early {
 		d.away[s.Target] = true
+		delete(d.early, s.Target)
 		return 0, false
 	}
 	return wait, false
@@ -202,7 +216,7 @@ func (d *Deployments) bring(ctx context.Context, name, target pavise.Name) error
 	var p *Place
 	err := d.cfg.Store.View(ctx, func(tx *store.Tx) (err error) {
 		if dep, err = deployment(tx, name); err == nil && dep != nil && dep.spot(target) != nil {
-			p, err = place(tx, target)
+			p, err = PlaceOf(tx, target)
 		}
 		return err
 	})
@@ -239,7 +253,7 @@ func (d *Deployments) see(ctx context.Context, dep *Deployment, s *Spot, p *Plac
 		got.state, got.seen = state, true
 		d.strayed(dep, s, state, &got)
 		if (!s.matches(state) || s.Applied != s.Revision) && !got.alone {
-			if err = s.withheld(want, state); err == nil {
+			if err = dep.withheld(s, want, state); err == nil {
 				err = t.Apply(ctx, want)
 			}
 			if err == nil {
@@ -258,6 +272,9 @@ func (d *Deployments) see(ctx context.Context, dep *Deployment, s *Spot, p *Plac
 		got.problem = got.state.Problem
 	case !got.whole:
 		got.problem = "it runs " + stateWords(got.state) + " still"
+		if got.state.Problem != "" {
+			got.problem += ": " + got.state.Problem
+		}
 	case !got.state.Healthy:
 		got.problem = got.state.Problem
 		if got.problem == "" {
@@ -296,18 +313,24 @@ func (d *Deployments) wanted(ctx context.Context, dep *Deployment, s *Spot) (wan
 	return want, nil
 }
 
-// withheld refuses to bring to a target what the registry has barred since it was approved, and
-// what does not run there yet.
-func (s *Spot) withheld(want Desired, state State) error {
+// withheld refuses to bring to a target what the registry has barred since it was approved, or
+// what was taken back elsewhere since, and what does not run there yet.
+func (d *Deployment) withheld(s *Spot, want Desired, state State) error {
 	for _, one := range []struct {
 		v *Version
 		h *Held
 	}{{want.Main, s.Main}, {want.Beside, s.Beside}} {
-		if one.v == nil || one.h == nil || one.h.Artefact == state.Main || one.h.Artefact == state.Beside || !barred(*one.v) {
+		if one.v == nil || one.h == nil || one.h.Artefact == state.Main || one.h.Artefact == state.Beside {
+			continue
+		}
+		why := one.v.State
+		if d.tookBack(one.h.Digest) {
+			why = "taken back"
+		} else if !barred(*one.v) {
 			continue
 		}
 		return &pavise.Error{
-			Kind: pavise.Denied, Msg: fmt.Sprintf("version %d is %s by now, and is not brought there", one.v.Number, one.v.State),
+			Kind: pavise.Denied, Msg: fmt.Sprintf("version %d is %s by now, and is not brought there", one.v.Number, why),
 			Hint: "pavise deploy rollback, or release another version",
 		}
 	}
@@ -334,6 +357,9 @@ func stateWords(s State) string {
 // strayed looks whether what runs is something else than what was last brought there.
 func (d *Deployments) strayed(dep *Deployment, s *Spot, state State, got *sight) {
 	for _, ran := range []string{state.Main, state.Beside} {
+		if s.Main == nil && s.knows(ran) {
+			continue // it came just before the orders that nothing is to run
+		}
 		if s.Applied != 0 && (!s.knows(ran) || !state.Alone && dep.bars(s, ran)) {
 			got.alarm = ran
 			summary := fmt.Sprintf("%s ran %s, which nobody approved, and %s is put back", s.Target.ID, ran, s.words())
@@ -350,7 +376,7 @@ func (d *Deployments) strayed(dep *Deployment, s *Spot, state State, got *sight)
 		got.findings = append(got.findings, finding{KindRolledBack, pavise.Critical, summary, noted{Target: s.Target, Ran: state.Main, Version: s.Main.Version, Problem: state.Problem}})
 		return
 	}
-	summary := fmt.Sprintf("%s ran %s, and %s is put back", s.Target.ID, stateWords(state), s.words())
+	summary := fmt.Sprintf("%s ran %s, and %s is to run there", s.Target.ID, stateWords(state), s.words())
 	got.findings = append(got.findings, finding{KindStrayed, pavise.Warning, summary, noted{Target: s.Target, Ran: state.Main}})
 }
 
@@ -361,7 +387,11 @@ func (d *Deployments) conclude(ctx context.Context, name pavise.Name, was Spot, 
 		return nil
 	}
 	ctx = context.WithoutCancel(ctx) // what was done is kept
-	tries := was.Tries + 1
+	tries, rest := was.Tries+1, was.Next.Sub(d.cfg.Now())
+	early := was.Problem != "" && rest > 0 && rest <= longRest*2 // or the clock was ahead
+	if early {
+		tries-- // in between two, of which it is none
+	}
 	if was.Applied != was.Revision && got.whole {
 		f := finding{KindSettled, "", "", noted{Target: was.Target, Reached: got.state.Reached, Of: got.state.Of}}
 		if was.Main != nil {
@@ -397,7 +427,7 @@ func (d *Deployments) conclude(ctx context.Context, name pavise.Name, was Spot, 
 			dep.raise(was.Target, got.alarm, now)
 		}
 		if s.Revision == was.Revision {
-			s.note(got, now, tell, d.cfg.Every)
+			s.note(got, now, tell, early, d.cfg.Every)
 			if got.alone {
 				dep.At = now
 				dep.yield(s, got.state)
@@ -415,8 +445,9 @@ func (d *Deployment) raise(target pavise.Name, ran string, now time.Time) {
 	d.Alarm.Times++
 }
 
-// note keeps what was seen at a spot, and says when it is looked at again.
-func (s *Spot) note(got sight, now time.Time, told bool, every time.Duration) {
+// note keeps what was seen at a spot, and says when it is looked at again; after an early look
+// that is as it was.
+func (s *Spot) note(got sight, now time.Time, told, early bool, every time.Duration) {
 	if got.seen {
 		got.state.At = now
 		s.Seen = &got.state
@@ -429,10 +460,13 @@ func (s *Spot) note(got sight, now time.Time, told bool, every time.Duration) {
 		s.Next = now.Add(every - every/10 + rand.N(every/5+1))
 		return
 	}
-	if s.Problem == "" {
+	if s.Problem == "" || s.Since.After(now) { // or the clock was ahead when it began
 		s.Since = now
 	}
 	s.Problem, s.Told = got.problem[:min(len(got.problem), maxProblem)], s.Told || told
+	if early {
+		return
+	}
 	s.Next = now.Add(min(firstRest<<min(s.Tries, 16), longRest))
 	s.Tries++
 }

@@ -94,7 +94,7 @@ func (d *Deployments) begin(tx *store.Tx, name pavise.Name, to []pavise.Name) (*
 		}
 	}
 	for _, target := range to {
-		p, err := place(tx, target)
+		p, err := PlaceOf(tx, target)
 		if err != nil {
 			return nil, err
 		}
@@ -341,7 +341,7 @@ func (d *Deployments) keep(ctx context.Context, update func(context.Context, fun
 			if p.Deployment == name {
 				continue
 			}
-			again, err := place(tx, target)
+			again, err := PlaceOf(tx, target)
 			if err != nil {
 				return err
 			}
@@ -366,18 +366,12 @@ func (d *Deployments) keep(ctx context.Context, update func(context.Context, fun
 
 // take takes over what was seen of a deployment since it was read.
 func (d *Deployment) take(now *Deployment) {
-	d.Told, d.Untraced, d.Paged, d.Automatic = now.Told, now.Untraced, now.Paged, later(d.Automatic, now.Automatic)
+	d.Told, d.Untraced, d.Paged = now.Told, now.Untraced, now.Paged
+	d.Automatic = slices.MaxFunc([]time.Time{d.Automatic, now.Automatic}, time.Time.Compare)
 	for i := range d.Spots {
 		s := &d.Spots[i]
 		if is := now.spot(s.Target); is != nil {
 			s.Applied, s.Seen = is.Applied, is.Seen
 		}
 	}
-}
-
-func later(a, b time.Time) time.Time {
-	if a.After(b) {
-		return a
-	}
-	return b
 }

@@ -74,6 +74,8 @@ type Driver struct {
 	First bool
 	// Parts: it can give a version a share of the calls. Shadows: it can let one hear them.
 	Parts, Shadows bool
+	// Empties: it can be told to run nothing.
+	Empties bool
 }
 
 // Undivided is a Target that may give no version a share of its calls, by its settings,

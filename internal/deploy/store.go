@@ -1,9 +1,7 @@
 package deploy
 
 import (
-	"database/sql"
 	"encoding/json"
-	"errors"
 	"fmt"
 
 	"github.com/pavise/pavise"
@@ -21,23 +19,16 @@ var steps = []string{
 const (
 	maxTargets = 256 // of a tenant
 	maxBefore  = 8   // versions before, of a target
-	maxBarred  = 64  // digests that were taken back, of a deployment
+	MaxBarred  = 64  // digests that were taken back, of a deployment
 )
 
 // get reads one document of a table into v, and reports whether there is one.
 func get(tx *store.Tx, table string, name pavise.Name, v any) (bool, error) {
-	var doc string
-	err := tx.QueryRow(`SELECT doc FROM `+table+` WHERE tenant = ? AND id = ?`, name.Tenant, name.ID).Scan(&doc)
-	if errors.Is(err, sql.ErrNoRows) {
-		return false, nil
-	}
+	found, err := store.Doc(tx, v, `SELECT doc FROM `+table+` WHERE tenant = ? AND id = ?`, name.Tenant, name.ID)
 	if err != nil {
-		return false, err
-	}
-	if err := json.Unmarshal([]byte(doc), v); err != nil {
 		return false, fmt.Errorf("read %s: %w", name, err)
 	}
-	return true, nil
+	return found, nil
 }
 
 // put keeps one document of a table.
@@ -51,28 +42,23 @@ func put(tx *store.Tx, table string, name pavise.Name, v any) error {
 }
 
 // all reads the documents of a table, of one tenant or, where it is empty, of all.
-func all[T any](tx *store.Tx, table, tenant string) (list []T, err error) {
-	rows, err := tx.Query(`SELECT doc FROM `+table+` WHERE ?1 = '' OR tenant = ?1 ORDER BY tenant, id`, tenant)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var doc string
-		if err := rows.Scan(&doc); err != nil {
-			return nil, err
-		}
-		var v T
-		if err := json.Unmarshal([]byte(doc), &v); err != nil {
-			return nil, err
-		}
-		list = append(list, v)
-	}
-	return list, rows.Err()
+func all[T any](tx *store.Tx, table, tenant string) ([]T, error) {
+	return store.Docs[T](tx, `SELECT doc FROM `+table+` WHERE ?1 = '' OR tenant = ?1 ORDER BY tenant, id`, tenant)
 }
 
-// place reads a target. The error is of kind NotFound when there is none.
-func place(tx *store.Tx, name pavise.Name) (*Place, error) {
+// Recall reads what the driver of a target keeps of it into v, and reports whether it keeps
+// anything.
+func Recall(tx *store.Tx, target pavise.Name, v any) (bool, error) {
+	return get(tx, "deploy_kept", target, v)
+}
+
+// Remember keeps something of a target for its driver, until the target is removed.
+func Remember(tx *store.Tx, target pavise.Name, v any) error {
+	return put(tx, "deploy_kept", target, v)
+}
+
+// PlaceOf reads a target. The error is of kind NotFound when there is none.
+func PlaceOf(tx *store.Tx, name pavise.Name) (*Place, error) {
 	p := &Place{}
 	found, err := get(tx, "deploy_targets", name, p)
 	if err == nil && !found {

@@ -185,7 +185,7 @@ func (d *Deployments) Target(ctx context.Context, who pavise.Principal, name pav
 	}
 	defer entry.Exit(&err)
 	err = d.cfg.Store.View(ctx, func(tx *store.Tx) error {
-		p, err := place(tx, name)
+		p, err := PlaceOf(tx, name)
 		if err != nil {
 			return err
 		}
@@ -227,7 +227,7 @@ func (d *Deployments) Remove(ctx context.Context, who pavise.Principal, name pav
 	defer d.lock(name)()
 	var left *Spot
 	err = d.cfg.Store.Update(ctx, func(tx *store.Tx) error {
-		p, err := place(tx, name)
+		p, err := PlaceOf(tx, name)
 		if err != nil {
 			return err
 		}

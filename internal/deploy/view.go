@@ -274,7 +274,7 @@ func (d *Deployment) bars(s *Spot, artefact string) bool {
 		return false
 	}
 	return slices.ContainsFunc(s.Before, func(h Held) bool {
-		return h.Artefact == artefact && slices.ContainsFunc(d.Barred, func(t Taken) bool { return t.Digest == h.Digest })
+		return h.Artefact == artefact && d.tookBack(h.Digest)
 	})
 }
 

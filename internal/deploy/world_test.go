@@ -218,7 +218,7 @@ func newWorld(t *testing.T) *world {
 		Drivers: map[string]Driver{
 			"gate":  {Open: open, First: true, Parts: true, Shadows: true, Keys: []Setting{{Key: "at", About: "where"}}},
 			"place": {Open: open, Parts: true, Keys: []Setting{{Key: "at", About: "where"}, {Key: "must", About: "what", Required: true}}},
-			"whole": {Open: open},
+			"whole": {Open: open, Empties: true},
 		},
 	}
 	w.Deployments, err = Open(t.Context(), w.cfg)

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/pavise/pavise"
-	"github.com/pavise/pavise/internal/deploy"
+	"github.com/pavise/pavise/internal/deploy/machine"
 	"github.com/pavise/pavise/internal/plainfile"
 	"github.com/pavise/pavise/internal/plainjson"
 )
@@ -124,7 +124,7 @@ func (s *Serve) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	trust, err := plainjson.ReadKnown[deploy.EdgeTrust](text)
+	trust, err := plainjson.ReadKnown[machine.Trust](text)
 	if err == nil {
 		err = trust.Validate()
 	}

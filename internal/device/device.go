@@ -17,7 +17,7 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/bundle"
-	"github.com/pavise/pavise/internal/deploy"
+	"github.com/pavise/pavise/internal/deploy/machine"
 	"github.com/pavise/pavise/internal/model"
 	"github.com/pavise/pavise/internal/seal"
 )
@@ -28,7 +28,7 @@ type Config struct {
 
 	Server string       // the control plane, https://HOST:PORT
 	HTTP   *http.Client // whose transport proves who asks
-	Trust  deploy.EdgeTrust
+	Trust  machine.Trust
 	Every  time.Duration // how often it looks at its files and reports; 30 seconds if 0
 
 	// Health is a command with its arguments that ends with 0 when what current leads to is
@@ -98,7 +98,7 @@ func (d *Device) with(do func(*state) error) error {
 }
 
 // obey does what is ordered. from returns parts of files in the clear.
-func (d *Device) obey(ctx context.Context, o *deploy.Orders, from func(digest string) ([]byte, error)) error {
+func (d *Device) obey(ctx context.Context, o *machine.Orders, from func(digest string) ([]byte, error)) error {
 	return d.with(func(s *state) error {
 		if err := d.finish(ctx, s); err != nil {
 			return err
@@ -113,7 +113,10 @@ func (d *Device) obey(ctx context.Context, o *deploy.Orders, from func(digest st
 			return nil
 		}
 		s.Target, s.Barred = o.Target, o.Barred
-		if o.Digest == "" || s.Current != nil && s.Current.Digest == o.Digest {
+		if o.Digest == "" {
+			return d.stop(s, o.Revision)
+		}
+		if s.Current != nil && s.Current.Digest == o.Digest {
 			s.Revision, s.Held = o.Revision, ""
 			return s.write(d.cfg.Dir, d.key)
 		}
@@ -136,6 +139,16 @@ func (d *Device) obey(ctx context.Context, o *deploy.Orders, from func(digest st
 		}
 		return d.finish(ctx, s)
 	})
+}
+
+// stop has nothing run, as is ordered where the first version was taken back elsewhere before it
+// was seen here.
+func (d *Device) stop(s *state, revision uint64) error {
+	if err := os.Remove(filepath.Join(d.cfg.Dir, linkCurrent)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	s.Revision, s.Held, s.Current, s.Before = revision, "", nil, nil
+	return errors.Join(s.write(d.cfg.Dir, d.key), d.tidy(s))
 }
 
 // signed holds a version to its signature, if somebody said by whom it must be signed.

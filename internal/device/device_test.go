@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -21,6 +22,7 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/deploy"
+	"github.com/pavise/pavise/internal/deploy/machine"
 	"github.com/pavise/pavise/internal/disk/disktest"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/ledger"
@@ -111,7 +113,7 @@ func newWorld(t *testing.T) *world {
 	must(policies.Seed(t.Context(), "local", guard.Defaults()))
 	kek, err := seal.OpenFileKEK(filepath.Join(dir, "kek"))
 	must(err)
-	edges := deploy.NewEdges(deploy.EdgeConfig{Guard: g, Store: db, Files: w.shelf, KEK: kek, Dir: filepath.Join(dir, "edge"), Origin: "control.example", Now: time.Now})
+	edges := machine.New(machine.Config{Guard: g, Store: db, Files: w.shelf, KEK: kek, Dir: filepath.Join(dir, "edge"), Origin: "control.example", Now: time.Now})
 	d, err := deploy.Open(t.Context(), deploy.Config{Guard: g, Store: db, Drivers: map[string]deploy.Driver{"edge": edges.Driver()}, Now: time.Now})
 	must(err)
 	settings := map[string]string{"agent": "workload/edge-1"}
@@ -129,7 +131,7 @@ func newWorld(t *testing.T) *world {
 	t.Cleanup(w.server.Close)
 	shown, err := w.target.(interface{ Trust() (any, error) }).Trust()
 	must(err)
-	w.cfg = Config{Dir: filepath.Join(inMemory(t), "machine"), Server: w.server.URL, Trust: shown.(deploy.EdgeTrust), Every: 100 * time.Millisecond, Patience: 300 * time.Millisecond}
+	w.cfg = Config{Dir: filepath.Join(inMemory(t), "machine"), Server: w.server.URL, Trust: shown.(machine.Trust), Every: 100 * time.Millisecond, Patience: 300 * time.Millisecond}
 	return w
 }
 
@@ -213,7 +215,7 @@ func (w *world) inTheClear(t *testing.T, text string) (found bool) {
 func TestMachine(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	long := strings.Repeat("0123456789abcdef", deploy.PartSize/16) + "and a second part"
+	long := strings.Repeat("0123456789abcdef", machine.PartSize/16) + "and a second part"
 	one := w.shelf.version(1, "model.onnx", "the first weights", "config/x.json", "{}", "empty", "")
 	two := w.shelf.version(2, "model.onnx", long)
 	three := w.shelf.version(3, ".", "a single file")
@@ -244,16 +246,16 @@ func TestMachine(t *testing.T) {
 	if _, err := d.Rollback(t.Context(), "again"); pavise.KindOf(err) != pavise.Conflict {
 		t.Errorf("there is nothing before version 1: %v", err)
 	}
-	if err := d.obey(t.Context(), &deploy.Orders{Target: place, Revision: 2, Digest: two.Digest}, nil); err != nil {
+	if err := d.obey(t.Context(), &machine.Orders{Target: place, Revision: 2, Digest: two.Digest}, nil); err != nil {
 		t.Errorf("the revision that was taken back comes again: %v", err)
 	}
 	if w.reads(t, "model.onnx") != "the first weights" {
 		t.Error("and is obeyed")
 	}
-	if err := d.obey(t.Context(), &deploy.Orders{Target: place, Revision: 1, Digest: one.Digest}, nil); pavise.KindOf(err) != pavise.Conflict {
+	if err := d.obey(t.Context(), &machine.Orders{Target: place, Revision: 1, Digest: one.Digest}, nil); pavise.KindOf(err) != pavise.Conflict {
 		t.Errorf("an older revision is obeyed: %v", err)
 	}
-	if err := d.obey(t.Context(), &deploy.Orders{Target: pavise.Name{Tenant: "local", Kind: "target", ID: "other"}, Revision: 9}, nil); pavise.KindOf(err) != pavise.Conflict {
+	if err := d.obey(t.Context(), &machine.Orders{Target: pavise.Name{Tenant: "local", Kind: "target", ID: "other"}, Revision: 9}, nil); pavise.KindOf(err) != pavise.Conflict {
 		t.Errorf("the orders of another are obeyed: %v", err)
 	}
 	w.order(t, 3, three)
@@ -266,11 +268,37 @@ func TestMachine(t *testing.T) {
 	}
 }
 
+// TestNothingIsToRun has the first version withdrawn, as it is where it was taken back elsewhere
+// before the machine said that it runs: programs find nothing, and it goes on with the next.
+func TestNothingIsToRun(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	one, two := w.shelf.version(1, "model.onnx", "bad weights"), w.shelf.version(2, "model.onnx", "good weights")
+	w.order(t, 1, one)
+	d, _ := w.run(t)
+	w.await(t, "version 1", runs(one))
+	if err := w.target.Apply(t.Context(), deploy.Desired{Revision: 2, Barred: []string{one.Digest}}); err != nil {
+		t.Fatal(err)
+	}
+	w.await(t, "nothing", func(s deploy.State) bool { return s.Main == "" && s.Healthy })
+	if _, err := os.Lstat(filepath.Join(w.cfg.Dir, linkCurrent)); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("programs find a model: %v", err)
+	}
+	if w.inTheClear(t, "bad weights") {
+		t.Error("the files lie there still")
+	}
+	if _, err := d.Rollback(t.Context(), "by hand"); pavise.KindOf(err) != pavise.Conflict {
+		t.Errorf("there is something to go back to: %v", err)
+	}
+	w.order(t, 3, two)
+	w.await(t, "version 2", runs(two))
+}
+
 // ordersOf are the orders of a version whose files are short.
-func ordersOf(w *world, revision uint64, v deploy.Version) (*deploy.Orders, error) {
-	o := deploy.Orders{Target: place, Revision: revision, Model: v.Model, Version: v.Number, Digest: v.Digest, Signature: v.Signature}
+func ordersOf(w *world, revision uint64, v deploy.Version) (*machine.Orders, error) {
+	o := machine.Orders{Target: place, Revision: revision, Model: v.Model, Version: v.Number, Digest: v.Digest, Signature: v.Signature}
 	for _, f := range v.Files {
-		file := deploy.OrderedFile{File: f}
+		file := machine.OrderedFile{File: f}
 		if f.Size > 0 {
 			file.Parts = []string{f.Digest}
 		}
@@ -280,7 +308,7 @@ func ordersOf(w *world, revision uint64, v deploy.Version) (*deploy.Orders, erro
 	if err != nil {
 		return nil, err
 	}
-	return deploy.ParseOrders(text, place)
+	return machine.ParseOrders(text, place)
 }
 
 // TestUnhealthyGoesBack has a version whose health command fails: the machine goes back by
@@ -491,7 +519,7 @@ func TestStrangers(t *testing.T) {
 			if path == "/report" {
 				method, body = http.MethodPost, `{"target":"local/target/edge-1","revision":1,"serial":1,"healthy":true}`
 			}
-			req, _ := http.NewRequest(method, w.server.URL+deploy.EdgePath+"edge-1"+path, strings.NewReader(body))
+			req, _ := http.NewRequest(method, w.server.URL+machine.Path+"edge-1"+path, strings.NewReader(body))
 			req.Header.Set("Accept", "application/vnd.pavise.bundle.v1")
 			answer, err := http.DefaultClient.Do(req)
 			if err != nil {
@@ -527,7 +555,7 @@ func TestReportsThatAreNone(t *testing.T) {
 	w.order(t, 1, w.shelf.version(1, "model.onnx", "weights"))
 	for _, running := range []string{"sha256:\u001b[2J", strings.Repeat("a", 101), "all is well, by order of ana"} {
 		body := `{"target":"local/target/edge-1","revision":1,"serial":1,"healthy":true,"running":"` + running + `"}`
-		answer, err := http.Post(w.server.URL+deploy.EdgePath+"edge-1/report", "application/json", strings.NewReader(body))
+		answer, err := http.Post(w.server.URL+machine.Path+"edge-1/report", "application/json", strings.NewReader(body))
 		if err != nil {
 			t.Fatal(err)
 		}

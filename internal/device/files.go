@@ -15,14 +15,14 @@ import (
 	"strings"
 
 	"github.com/pavise/pavise"
-	"github.com/pavise/pavise/internal/deploy"
+	"github.com/pavise/pavise/internal/deploy/machine"
 )
 
 // single is the name of the file of a version that is one file.
 const single = "model"
 
 // nameOf is where a file of a version lies below its directory.
-func nameOf(f deploy.OrderedFile) string {
+func nameOf(f machine.OrderedFile) string {
 	if f.Path == "." {
 		return single
 	}
@@ -86,7 +86,7 @@ func (d *Device) layOut(v *version) (err error) {
 	return nil
 }
 
-func (d *Device) layOutFile(dir string, f deploy.OrderedFile) (err error) {
+func (d *Device) layOutFile(dir string, f machine.OrderedFile) (err error) {
 	name := filepath.Join(dir, nameOf(f))
 	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
 		return unwritten(err)
@@ -133,7 +133,7 @@ func (d *Device) differs(v *version) string {
 		return "the link current leads to " + got
 	}
 	dir := filepath.Join(d.cfg.Dir, dirVersions, v.Dir)
-	want := map[string]deploy.OrderedFile{}
+	want := map[string]machine.OrderedFile{}
 	for _, f := range v.Files {
 		want[nameOf(f)] = f
 	}
@@ -177,7 +177,7 @@ func (d *Device) differs(v *version) string {
 }
 
 // holds reports whether a file has the bytes that it should.
-func holds(path string, f deploy.OrderedFile) (bool, error) {
+func holds(path string, f machine.OrderedFile) (bool, error) {
 	r, err := os.Open(path)
 	if err != nil {
 		return false, err

@@ -15,7 +15,7 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/bundle"
-	"github.com/pavise/pavise/internal/deploy"
+	"github.com/pavise/pavise/internal/deploy/machine"
 )
 
 // Run fetches orders and does them, looks at the files that run, and reports, until ctx is
@@ -50,7 +50,7 @@ func (d *Device) Run(ctx context.Context) (err error) {
 
 // address is where the machine's orders are.
 func (d *Device) address() string {
-	return strings.TrimSuffix(d.cfg.Server, "/") + strings.TrimSuffix(deploy.EdgePath, "/") + "/" + d.cfg.Trust.Target.ID
+	return strings.TrimSuffix(d.cfg.Server, "/") + strings.TrimSuffix(machine.Path, "/") + "/" + d.cfg.Trust.Target.ID
 }
 
 // use does what a bundle orders, once all of it is here. One that has ended is not obeyed:
@@ -66,7 +66,7 @@ func (d *Device) use(ctx context.Context, b *bundle.Bundle) error {
 }
 
 func (d *Device) useNow(ctx context.Context, b *bundle.Bundle) error {
-	o, err := deploy.ParseOrders(b.Sections[deploy.Section], d.cfg.Trust.Target)
+	o, err := machine.ParseOrders(b.Sections[machine.Section], d.cfg.Trust.Target)
 	if err != nil {
 		return err
 	}
@@ -101,12 +101,12 @@ func (d *Device) tell(ctx context.Context) {
 //
 // Unguarded: it is the machine's own; the control plane records what it reports.
 func (d *Device) Look(ctx context.Context) error {
-	var r deploy.Report
+	var r machine.Report
 	err := d.with(func(s *state) error {
 		if s.Next != nil {
 			return nil // it is being swapped in
 		}
-		r = deploy.Report{Target: d.cfg.Trust.Target, Revision: s.Revision, Healthy: true, Problem: s.Held, Alone: s.Held != ""}
+		r = machine.Report{Target: d.cfg.Trust.Target, Revision: s.Revision, Healthy: true, Problem: s.Held, Alone: s.Held != ""}
 		if s.Before != nil {
 			r.Before = s.Before.Digest
 		}
@@ -147,7 +147,7 @@ func (d *Device) mend(s *state) error {
 }
 
 // report tells the control plane.
-func (d *Device) report(ctx context.Context, r deploy.Report) error {
+func (d *Device) report(ctx context.Context, r machine.Report) error {
 	text, err := json.Marshal(r)
 	if err != nil {
 		return err
@@ -165,7 +165,7 @@ func (d *Device) report(ctx context.Context, r deploy.Report) error {
 	}
 	answer, err := client.Do(req)
 	if err != nil {
-		return &pavise.Error{Kind: pavise.Unavailable, Msg: "the control plane at " + d.cfg.Server + " does not answer", Hint: "what runs goes on", Err: err}
+		return bundle.Unanswered(d.cfg.Server, "what runs goes on", err)
 	}
 	defer answer.Body.Close()
 	if answer.StatusCode/100 != 2 {

@@ -12,21 +12,21 @@ import (
 	"time"
 
 	"github.com/pavise/pavise"
-	"github.com/pavise/pavise/internal/deploy"
+	"github.com/pavise/pavise/internal/deploy/machine"
 	"github.com/pavise/pavise/internal/disk"
 	"github.com/pavise/pavise/internal/seal"
 )
 
 // A version is one that the machine has.
 type version struct {
-	Revision  uint64               `json:"revision"` // of the orders that brought it
-	Model     pavise.Name          `json:"model"`
-	Number    int                  `json:"version"`
-	Digest    string               `json:"digest"`
-	Files     []deploy.OrderedFile `json:"files"`
-	Dir       string               `json:"dir,omitempty"` // below versions/, where it lies in the clear; empty: nowhere
-	Since     time.Time            `json:"since"`
-	Signature []byte               `json:"signature,omitempty"`
+	Revision  uint64                `json:"revision"` // of the orders that brought it
+	Model     pavise.Name           `json:"model"`
+	Number    int                   `json:"version"`
+	Digest    string                `json:"digest"`
+	Files     []machine.OrderedFile `json:"files"`
+	Dir       string                `json:"dir,omitempty"` // below versions/, where it lies in the clear; empty: nowhere
+	Since     time.Time             `json:"since"`
+	Signature []byte                `json:"signature,omitempty"`
 }
 
 // A state is what the machine knows.

@@ -12,7 +12,8 @@ import (
 type Categories struct {
 	Names []string // those with a bin of their own, most frequent first
 	Open  bool     // the baseline had so many different ones that a new one is no news
-	salt  uint64
+	salt  salt
+	words []Word      // of each of Names
 	table [512]uint8  // one more than the bin of a name, at the slot of its hash or behind
 	seen  [128]uint64 // a Bloom filter of those without
 }
@@ -127,11 +128,33 @@ func (c *Categories) Count(h *Histogram, text []byte) { h.Bins[c.Place(text)]++ 
 
 // Place is the bin of a text.
 func (c *Categories) Place(text []byte) uint8 {
-	if len(text) <= maxName {
-		if bin, ok := c.find(text); ok {
-			return bin
+	w := WordOf(text)
+	if w.Size > maxName {
+		return c.rare(text)
+	}
+	for at := c.slot(text, w); ; at++ {
+		bin := uint(c.table[at&511]) - 1
+		if bin >= uint(len(c.words)) { // there is none
+			return c.rare(text)
+		}
+		if c.words[bin] == w && (w.Size <= WordBytes || c.Names[bin] == string(text)) {
+			return uint8(bin)
 		}
 	}
+}
+
+// PlaceWord is Place of a text that is its word.
+func (c *Categories) PlaceWord(w *Word) uint8 {
+	// Nearly always it is the first that is looked at.
+	if bin := uint(c.table[w.sum(&c.salt)>>55&511]) - 1; bin < uint(len(c.words)) && c.words[bin] == *w {
+		return uint8(bin)
+	}
+	var room [WordBytes]byte
+	return c.Place(w.Append(room[:0]))
+}
+
+// rare is the bin of a text that has none of its own.
+func (c *Categories) rare(text []byte) uint8 {
 	bin := uint8(restBin)
 	if a, b := spots(text); !c.Open {
 		for range 4 {
@@ -144,45 +167,35 @@ func (c *Categories) Place(text []byte) uint8 {
 	return bin
 }
 
-// slot is where a text is looked for. Whoever does not know the salt can choose no texts that
-// are looked for in one place (Dietzfelbinger and others, A reliable randomized algorithm for
-// the closest-pair problem, 1997: the highest bits of a product with an odd number).
-func (c *Categories) slot(text []byte) int {
-	n := len(text)
-	h := uint64(n)
-	switch {
-	case n >= 8:
-		for at := 8; at < n; at += 8 {
-			h = (h ^ binary.LittleEndian.Uint64(text[at-8:])) * c.salt
-			h ^= h >> 32
-		}
-		h ^= binary.LittleEndian.Uint64(text[n-8:])
-	case n >= 4:
-		h ^= uint64(binary.LittleEndian.Uint32(text))<<32 | uint64(binary.LittleEndian.Uint32(text[n-4:]))
-	case n > 0:
-		h ^= uint64(text[0])<<8 | uint64(text[n/2])<<16 | uint64(text[n-1])<<24
-	}
-	return int(h * c.salt >> 55)
-}
+// A salt is odd numbers, one for eight bytes of a name. Whoever does not know them can choose no texts
+// that are looked for in one place (Dietzfelbinger and others, A reliable randomized algorithm for
+// the closest-pair problem, 1997: the highest bits of a sum of products with such numbers).
+type salt [maxName / 8]uint64
 
-// find returns the bin of a name that has one.
-func (c *Categories) find(text []byte) (bin uint8, ok bool) {
-	for at := c.slot(text); c.table[at&511] != 0; at++ {
-		if bin = c.table[at&511] - 1; c.Names[bin] == string(text) {
-			return bin, true
-		}
+// slot is where a text of at most maxName bytes is looked for.
+func (c *Categories) slot(text []byte, w Word) uint64 {
+	h := w.sum(&c.salt)
+	for at, i := 8, 2; at < w.Size-8; at, i = at+8, i+1 { // between the ends
+		h += binary.LittleEndian.Uint64(text[at:]) * c.salt[i&(len(c.salt)-1)]
 	}
-	return 0, false
+	return h >> 55
 }
 
 // lay lays the table. It looks for a salt by which no two names are looked for in one place, of
 // which there is one in seventy where names are many; without one some are found a step behind.
 func (c *Categories) lay() {
+	c.words = make([]Word, len(c.Names))
+	for bin, name := range c.Names {
+		c.words[bin] = WordOf([]byte(name))
+	}
 	for range 1000 {
-		c.salt, c.table = rand.Uint64()|1, [len(c.table)]uint8{}
+		c.table = [len(c.table)]uint8{}
+		for i := range c.salt {
+			c.salt[i] = rand.Uint64() | 1
+		}
 		alone := true
 		for bin, name := range c.Names {
-			at := c.slot([]byte(name))
+			at := c.slot([]byte(name), c.words[bin])
 			for ; c.table[at&511] != 0; at++ {
 				alone = false
 			}

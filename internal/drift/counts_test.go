@@ -68,7 +68,7 @@ func TestNames(t *testing.T) {
 					}
 				}
 			}
-			c.salt, c.table = 0, [len(c.table)]uint8{} // all in one place
+			c.salt, c.table = salt{}, [len(c.table)]uint8{} // all in one place
 			for bin := range names {
 				c.table[bin] = uint8(bin + 1)
 			}

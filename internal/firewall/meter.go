@@ -44,8 +44,8 @@ func (t Terms) Validate() error {
 // nothing. A refused request charges nothing.
 //
 // The meter's clock is the latest instant it was ever given. When the caller's
-// clock steps back, buckets stop draining until it has caught up, and nothing
-// that was forgotten comes back.
+// clock steps back, buckets stop draining until it has caught up, or until Rewind says
+// that it is right now, and nothing that was forgotten comes back.
 type Meter struct {
 	max int // accounts that may be open
 
@@ -344,6 +344,24 @@ func (m *Meter) putAll(b *book, v buckets) {
 	case !drained:
 		b.all = &buckets{v.rate, v.budget}
 		m.open++
+	}
+}
+
+// Rewind has the meter's clock, and every instant at which a bucket will have drained, so much
+// earlier: the clock that it was given was ahead, and was put right. What was taken before it was
+// ahead has drained then, as it had when the clock stepped forward.
+func (m *Meter) Rewind(by time.Duration) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	earlier := func(at instant) instant { return max(at-instant(max(by, 0)), 0) }
+	m.latest, m.full = earlier(m.latest), 0
+	for _, b := range m.books {
+		for _, own := range b.callers {
+			own.rate, own.budget = earlier(own.rate), earlier(own.budget)
+		}
+		if b.all != nil {
+			b.all.rate, b.all.budget = earlier(b.all.rate), earlier(b.all.budget)
+		}
 	}
 }
 

@@ -279,7 +279,7 @@ func TestNodes(t *testing.T) {
 		return db, n
 	}
 	db, n := open()
-	say := func(id string, r Report) error { return n.Take(t.Context(), id, r) }
+	say := func(id string, r Report) error { _, err := n.Take(t.Context(), id, r); return err }
 	gateway := Report{Role: "gateway", Version: "v0.3.0", Bundle: bundle.State{Serial: 4}}
 	for _, id := range []string{"gw-1", "gw-2"} {
 		if err := say(id, gateway); err != nil {
@@ -297,6 +297,11 @@ func TestNodes(t *testing.T) {
 	if gone := n.gone(); len(gone) != 1 || gone[0].ID != "gw-2" || len(n.gone()) != 0 {
 		t.Errorf("away are %+v", gone)
 	}
+	now = now.Add(-24 * time.Hour) // it was ahead
+	if all := n.States(); !all[0].Away || !all[1].Away {
+		t.Errorf("heard of by a clock that was ahead, and not since: %+v", all)
+	}
+	now = now.Add(24 * time.Hour)
 	if n.Gateways() != 2 {
 		t.Errorf("budgets are shared out among %d", n.Gateways())
 	}

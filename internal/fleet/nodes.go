@@ -37,7 +37,7 @@ const (
 
 	maxLogKeys = 4                // keys of a machine's log
 	leastPause = time.Second      // between two reports of a machine, and two early ones: each may be a record
-	awayAfter  = 20 * time.Second // without a word a machine is away
+	awayAfter  = 20 * time.Second // without a word a machine is away; so it is when its last came by a clock that was ahead
 )
 
 // A Report is what a machine says of itself.
@@ -111,9 +111,9 @@ func OpenNodes(ctx context.Context, db *store.DB, now func() time.Time, note fun
 	})
 }
 
-// Take keeps a report, and records what changed by it. One that finds a version bad is not refused for
+// Take keeps a report, and records what changed by it, and says whether anything did. One that finds a version bad is not refused for
 // the one before it: nobody is to wait for that. So there may be two in a second.
-func (n *Nodes) Take(ctx context.Context, id string, r Report) error {
+func (n *Nodes) Take(ctx context.Context, id string, r Report) (news bool, err error) {
 	now := n.now().UTC().Truncate(time.Second)
 	next := verbs.NodeState{ID: id, Role: r.Role, Version: r.Version, Serial: r.Bundle.Serial, Records: r.Records, Seen: now, Stale: r.Stale, Trouble: r.Bundle.Trouble}
 	n.mu.Lock()
@@ -124,27 +124,27 @@ func (n *Nodes) Take(ctx context.Context, id string, r Report) error {
 	}
 	if at, before := last[id]; before && n.now().Sub(at).Abs() < leastPause {
 		n.mu.Unlock()
-		return &pavise.Error{Kind: pavise.Throttled, Msg: "machine " + id + " reports more than once a second", Hint: "wait a few seconds"}
+		return false, &pavise.Error{Kind: pavise.Throttled, Msg: "machine " + id + " reports more than once a second", Hint: "wait a few seconds"}
 	}
 	last[id] = n.now()
-	news := was == nil || was.Role != next.Role || was.Version != next.Version || was.Serial != next.Serial || was.Stale != next.Stale || was.Away || !SameRuns(n.watch[id].Runs, r.Runs)
+	news = was == nil || was.Role != next.Role || was.Version != next.Version || was.Serial != next.Serial || was.Stale != next.Stale || was.Away || !SameRuns(n.watch[id].Runs, r.Runs)
 	n.known[id], n.watch[id] = &next, r
 	n.mu.Unlock()
 	if !news {
-		return nil
+		return false, nil
 	}
 	text, err := json.Marshal(map[string]any{"State": next, "Report": r})
 	if err != nil {
-		return fmt.Errorf("encode how machine %s stands: %w", id, err)
+		return false, fmt.Errorf("encode how machine %s stands: %w", id, err)
 	}
 	err = n.db.Update(ctx, func(tx *store.Tx) error {
 		_, err := tx.Exec(`INSERT INTO role_nodes (id, state) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET state = excluded.state`, id, string(text))
 		return err
 	})
 	if err != nil {
-		return err
+		return false, err
 	}
-	return n.note(ctx, id, "node.state", next)
+	return true, n.note(ctx, id, "node.state", next)
 }
 
 // Look records which machines have gone away, every few seconds until ctx is done.
@@ -168,7 +168,7 @@ func (n *Nodes) gone() (gone []verbs.NodeState) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for _, s := range n.known {
-		if !s.Away && n.now().Sub(s.Seen) > awayAfter {
+		if !s.Away && n.now().Sub(s.Seen).Abs() > awayAfter {
 			s.Away = true
 			gone = append(gone, *s)
 		}
@@ -183,7 +183,7 @@ func (n *Nodes) States() []verbs.NodeState {
 	all := make([]verbs.NodeState, 0, len(n.known))
 	for _, s := range n.known {
 		c := *s
-		c.Away = c.Away || n.now().Sub(c.Seen) > awayAfter
+		c.Away = c.Away || n.now().Sub(c.Seen).Abs() > awayAfter
 		all = append(all, c)
 	}
 	slices.SortFunc(all, func(a, b verbs.NodeState) int { return strings.Compare(a.ID, b.ID) })

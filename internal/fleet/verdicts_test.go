@@ -204,7 +204,7 @@ func TestEarlyReports(t *testing.T) {
 		bad := Bad{modelOf("a"), "v2"}
 		took := func(want bool, all ...Bad) {
 			t.Helper()
-			err := n.Take(t.Context(), "gw-1", Report{Role: "gateway", Version: "v1", Bad: all})
+			_, err := n.Take(t.Context(), "gw-1", Report{Role: "gateway", Version: "v1", Bad: all})
 			if (err == nil) != want || err != nil && pavise.KindOf(err) != pavise.Throttled {
 				t.Errorf("%v, want it taken: %v", err, want)
 			}
@@ -223,7 +223,7 @@ func TestEarlyReports(t *testing.T) {
 		for range 1000 { // one that has everything be news
 			time.Sleep(leastPause / 100)
 			for _, say := range [][]Bad{nil, {bad}} {
-				if n.Take(t.Context(), "gw-1", Report{Role: "gateway", Version: "v1", Bad: say}) == nil {
+				if _, err := n.Take(t.Context(), "gw-1", Report{Role: "gateway", Version: "v1", Bad: say}); err == nil {
 					lies++
 				}
 			}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/contract"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/intake"
 	"github.com/pavise/pavise/internal/seal"
@@ -165,7 +166,7 @@ func readTerms(text string) (*terms, error) {
 	if err := json.Unmarshal([]byte(text), &spec); err != nil {
 		return nil, err
 	}
-	return spec.read()
+	return spec.read(contract.Kept)
 }
 
 // begin has a source be held to terms, and forgets what it knew of others. The caller holds

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/pavise/pavise/internal/contract"
+
 	"github.com/pavise/pavise/internal/store"
 )
 
@@ -109,11 +111,11 @@ func TestLooser(t *testing.T) {
 	} {
 		will := was
 		change(&will)
-		before, err := was.read()
+		before, err := was.read(contract.Parse)
 		if err != nil {
 			t.Fatal(err)
 		}
-		after, err := will.read()
+		after, err := will.read(contract.Parse)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -5,6 +5,8 @@ import (
 	"runtime/metrics"
 	"strings"
 	"testing"
+
+	"github.com/pavise/pavise/internal/contract"
 	"time"
 )
 
@@ -45,7 +47,7 @@ func TestSmallValues(t *testing.T) {
 		return []byte(before + strings.Repeat(each, (size-len(before)-len(after)-1)/len(each)) + "1" + after)
 	}
 	judged := func(form string) func([]byte) string {
-		terms, err := Spec{Source: rows, Form: form}.read()
+		terms, err := Spec{Source: rows, Form: form}.read(contract.Parse)
 		if err != nil {
 			t.Fatal(err)
 		}

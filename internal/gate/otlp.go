@@ -130,13 +130,16 @@ func (l *logs) end() error {
 	part("scope", l.scope)
 	part("attributes", r.attributes)
 	part("resource", l.res)
+	if l.fault != "" { // or it would have the bytes of a record that is good, which would be taken for it
+		part("fault", plainjson.Text([]byte(l.fault)))
+		if len(d.doubts) < maxReasons {
+			d.doubts = append(d.doubts, fmt.Sprintf("row %d: %s", d.rows+1, l.fault))
+		}
+	}
 	d.lines = append(b, '}', '\n')
 	d.rows++
 	if l.rows++; l.rows > maxRows {
 		return badOTLP("it has more than %d records", maxRows)
-	}
-	if l.fault != "" && len(d.doubts) < maxReasons {
-		d.doubts = append(d.doubts, fmt.Sprintf("row %d: %s", d.rows, l.fault))
 	}
 	l.fault, l.record = "", logRecord{}
 	if l.size += len(d.lines) - before; l.size > MaxBatch {
@@ -423,11 +426,11 @@ type (
 		Value jsonValue `json:"value"`
 	}
 	jsonValue struct {
-		String *string  `json:"stringValue"`
-		Bool   *bool    `json:"boolValue"`
-		Int    *whole   `json:"intValue"`
-		Double *float64 `json:"doubleValue"`
-		Bytes  *string  `json:"bytesValue"`
+		String *string `json:"stringValue"`
+		Bool   *bool   `json:"boolValue"`
+		Int    *whole  `json:"intValue"`
+		Double *whole  `json:"doubleValue"` // or NaN, Infinity and -Infinity, as texts
+		Bytes  *string `json:"bytesValue"`
 		Array  *struct {
 			Values []jsonValue `json:"values"`
 		} `json:"arrayValue"`
@@ -555,7 +558,11 @@ func (l *logs) any(v jsonValue) []byte {
 		}
 		return strconv.AppendInt(nil, n, 10)
 	case v.Double != nil:
-		return plainjson.Number(*v.Double)
+		n, err := strconv.ParseFloat(string(*v.Double), 64)
+		if err != nil {
+			l.wrong("a number is none")
+		}
+		return plainjson.Number(n)
 	case v.Bytes != nil:
 		return l.quoted([]byte(*v.Bytes))
 	case v.Array != nil:

@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"github.com/pavise/pavise/internal/contract"
 	"time"
 
 	commonpb "go.opentelemetry.io/proto/otlp/common/v1"
@@ -72,7 +74,7 @@ func encoded(t testing.TB, m *logspb.LogsData) []byte {
 const inJSON = `{"resourceLogs":[{"resource":{"attributes":[{"key":"service.name","value":{"stringValue":"checkout"}},{"key":"pavise.source","value":{"stringValue":"rows"}}]},
 "scopeLogs":[{"scope":{"name":"app"},"logRecords":[{"timeUnixNano":"1795786200000000001","observedTimeUnixNano":1795786200500000000,"severityNumber":13,"severityText":"WARN",
 "body":{"stringValue":"user \"7\" says <hi> ü"},"traceId":"30313233343536373839616263646566","spanId":"3031323334353637","eventName":"login","flags":1,"somethingNew":{"a":1},
-"attributes":[{"key":"n","value":{"intValue":"-7"}},{"key":"b","value":{"boolValue":true}},{"key":"d","value":{"doubleValue":2.5}},{"key":"nan","value":{"stringValue":"NaN"}},
+"attributes":[{"key":"n","value":{"intValue":"-7"}},{"key":"b","value":{"boolValue":true}},{"key":"d","value":{"doubleValue":2.5}},{"key":"nan","value":{"doubleValue":"NaN"}},
 {"key":"raw","value":{"bytesValue":"AQI="}},{"key":"list","value":{"arrayValue":{"values":[{"stringValue":"x"},{}]}}},{"key":"map","value":{"kvlistValue":{"values":[{"key":"k","value":{"stringValue":"v"}}]}}}]}]}]}]}`
 
 // TestOTLP reads a request of OpenTelemetry's own messages, in protobuf and in JSON, as the
@@ -154,6 +156,18 @@ func TestLogsDoor(t *testing.T) {
 	if status, answer := send(typeProtobuf, encoded(t, doubled)); status != 200 || !strings.Contains(answer, "stands there twice") {
 		t.Errorf("%d %q", status, answer)
 	}
+	// An honest record with the same first value is not the one that is held.
+	honest := sample("other", &logspb.LogRecord{Attributes: []*commonpb.KeyValue{pair("a", text("1"))}})
+	if status, answer := send(typeProtobuf, encoded(t, honest)); status != 200 || answer != "" {
+		t.Errorf("%d %q", status, answer)
+	}
+	for _, d := range []string{"Infinity", "-Infinity", "NaN", "2.5", "1e999", "x", "{}"} {
+		wrong, _ := json.Marshal(d)
+		status, answer := send(typeJSON, fmt.Appendf(nil, `{"resourceLogs":[{"resource":{"attributes":[{"key":"pavise.source","value":{"stringValue":"other"}}]},"scopeLogs":[{"logRecords":[{"body":{"doubleValue":%s}}]}]}]}`, wrong))
+		if number := len(d) > 2 && d != "1e999"; status != 200 || number != (answer == "{}\n") {
+			t.Errorf("%s: %d %q", d, status, answer)
+		}
+	}
 	var s struct {
 		Code    int
 		Message string
@@ -214,7 +228,7 @@ func FuzzJudge(f *testing.F) {
 		if tabular(form) {
 			spec.Contract, spec.Sequence, spec.Distinct, spec.Templates = []byte(promise), "id", "amount", "amount"
 		}
-		t, err := spec.read()
+		t, err := spec.read(contract.Parse)
 		if err != nil {
 			f.Fatal(err)
 		}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/contract"
 	"github.com/pavise/pavise/internal/store"
 )
 
@@ -36,7 +37,7 @@ func (g *Gate) Put(ctx context.Context, who pavise.Principal, spec Spec) (shown 
 		return shown, err
 	}
 	defer entry.Exit(&err)
-	t, err := spec.read()
+	t, err := spec.read(contract.Parse)
 	if err != nil {
 		return shown, err
 	}
@@ -164,7 +165,7 @@ type RevisePlan struct {
 //
 // Unguarded: change asks, for who proposes it and who votes, and has entered for them.
 func (g *Gate) PlanRevise(ctx context.Context, spec Spec) (plan RevisePlan, err error) {
-	t, err := spec.read()
+	t, err := spec.read(contract.Parse)
 	if err != nil {
 		return plan, err
 	}
@@ -227,7 +228,7 @@ func (g *Gate) Revise(ctx context.Context, who pavise.Principal, spec Spec, befo
 		return err
 	}
 	defer entry.Exit(&err)
-	t, err := spec.read()
+	t, err := spec.read(contract.Parse)
 	if err != nil {
 		return err
 	}

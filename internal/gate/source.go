@@ -72,8 +72,8 @@ func tabular(form string) bool {
 }
 
 // read checks a spec, and fills in what is meant where nothing is said. Errors are of kind
-// Invalid.
-func (s Spec) read() (*terms, error) {
+// Invalid. Its contract is read by contract.Parse, or contract.Kept if it was taken before.
+func (s Spec) read(parse func(string, []byte) (*contract.Contract, error)) (*terms, error) {
 	wrong := func(hint, format string, args ...any) (*terms, error) {
 		return nil, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("%s: ", s.Source) + fmt.Sprintf(format, args...), Hint: hint}
 	}
@@ -116,17 +116,17 @@ func (s Spec) read() (*terms, error) {
 	if s.Templates != "" && s.Learn == 0 {
 		s.Learn = defaultLearn
 	}
-	return s.compile()
+	return s.compile(parse)
 }
 
 // compile reads the contract and the keys of a spec.
-func (s Spec) compile() (t *terms, err error) {
+func (s Spec) compile(parse func(string, []byte) (*contract.Contract, error)) (t *terms, err error) {
 	t = &terms{spec: s}
 	if t.keys, err = publicKeys(s.Signers); err != nil {
 		return nil, err
 	}
 	if len(s.Contract) > 0 {
-		c, err := contract.Parse("the contract", s.Contract)
+		c, err := parse("the contract", s.Contract)
 		if err != nil {
 			return nil, err
 		}

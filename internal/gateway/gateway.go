@@ -118,6 +118,7 @@ func New(ctx context.Context, cfg Config) (*Gateway, error) {
 	if g.Routes, err = route.Open(ctx, g.guard, g.db, g.meter, g.servers, g.watch, g.Tiers); err != nil {
 		return nil, fmt.Errorf("open the routes: %w", err)
 	}
+	g.guard.Rewound(g.meter.Rewind)
 	if err := g.restoreMeter(ctx); err != nil {
 		return nil, fmt.Errorf("restore what callers have taken: %w", err)
 	}

@@ -67,8 +67,17 @@ func steppedBack(behind time.Duration) error {
 	return &pavise.Error{
 		Kind: pavise.Unavailable,
 		Msg:  fmt.Sprintf("clock stepped back by %v", behind.Round(time.Millisecond)),
-		Hint: "correct the clock, or accept the time it shows now with the verb " + policy.VerbClock,
+		Hint: "correct the clock, or accept the time it shows now with the verb " + policy.VerbClock + "; a gateway, which has no verbs, is started anew with --accept-clock",
 	}
+}
+
+// Backward is why no verb but those in the safe direction is let in: the clock was set back. It
+// is nil while the clock is not behind the newest time seen, or by no more than is let pass.
+func (g *Guard) Backward() error {
+	if _, _, behind := g.clock.read(); behind > tolerance {
+		return steppedBack(behind)
+	}
+	return nil
 }
 
 // AcceptClock makes the time the clock shows now the newest one, after it was
@@ -96,6 +105,12 @@ func (g *Guard) AcceptClock(ctx context.Context, who pavise.Principal) error {
 	if err != nil {
 		return err
 	}
-	g.clock.newest.CompareAndSwap(was.UnixNano(), now.UnixNano())
+	if f := g.rewound.Load(); g.clock.newest.CompareAndSwap(was.UnixNano(), now.UnixNano()) && f != nil {
+		(*f)(behind)
+	}
 	return nil
 }
+
+// Rewound has a function called with how far the clock was set back each time that this is
+// accepted: whoever keeps times that are yet to come has them that much earlier.
+func (g *Guard) Rewound(f func(behind time.Duration)) { g.rewound.Store(&f) }

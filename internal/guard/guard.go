@@ -54,6 +54,7 @@ type Guard struct {
 
 	slots    slots
 	clock    clock
+	rewound  atomic.Pointer[func(behind time.Duration)] // see Rewound
 	open     openSet
 	refusals refusals
 	denials  meter

@@ -7,10 +7,10 @@ import (
 	"unicode/utf8"
 )
 
-// appendTemplated appends the object of one line.
-func appendTemplated(to []byte, line int, text string) []byte {
+// appendTemplated appends the object of one line, whose template is a JSON string already.
+func appendTemplated(to []byte, line int, quoted []byte) []byte {
 	to = strconv.AppendInt(append(to, `{"line":`...), int64(line), 10)
-	return append(appendQuoted(append(to, `,"template":`...), text), "}\n"...)
+	return append(append(append(to, `,"template":`...), quoted...), "}\n"...)
 }
 
 // appendQuoted appends a JSON string in which a terminal finds nothing to obey. What is no

@@ -136,11 +136,18 @@ func (m *Mined) take(miner *template.Miner) {
 func (m *Mined) WriteLines(w io.Writer) error {
 	const chunk = 1 << 16
 	n, out := 0, make([]byte, 0, chunk)
+	quoted := make(map[int][]byte, len(m.held)) // each template is quoted once, and not for each line
 	err := m.spool.each(func(id int) (err error) {
-		text, there := m.held[id]
-		if !there {
-			if text, err = m.spool.gone(id); err != nil {
-				return err
+		text, is := quoted[id]
+		if !is {
+			held, there := m.held[id]
+			if !there {
+				if held, err = m.spool.gone(id); err != nil {
+					return err
+				}
+			}
+			if text = appendQuoted(nil, held); there {
+				quoted[id] = text
 			}
 		}
 		n++

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/figure"
 )
 
 // A Question is about a dataset: what is behind it, and what came after it.
@@ -196,6 +197,23 @@ func (s *Sightings) Look(g *Graph, roots []string) {
 	if s.More {
 		s.Unsure = append(s.Unsure, "there are more claims than one answer looks at")
 	}
+	if runs := g.readUnheld(); len(s.Runs) == 0 && runs > 0 {
+		s.Unsure = append(s.Unsure, fmt.Sprintf("%s read contents of datasets by seals that nobody has here, and the row may be in those", figure.Count(runs, "run")))
+	}
+}
+
+// readUnheld counts the runs that name a seal which is none of a dataset of which some are
+// known, nor of any other: what a row was looked for in is not what they read.
+func (g *Graph) readUnheld() int {
+	runs := map[string]bool{}
+	for d := range g.seals {
+		for _, k := range g.byData[d] {
+			if !k.writes && k.use.Root != "" && len(g.sealedAs[k.use.Root]) == 0 {
+				runs[k.run] = true
+			}
+		}
+	}
+	return len(runs)
 }
 
 // Settle returns an error of kind Unverified where nothing is known to have seen the row,

@@ -357,3 +357,32 @@ func TestDOT(t *testing.T) {
 		t.Errorf("a name ends its quotes:\n%s", text)
 	}
 }
+
+// TestSightingsOfOneDataset tells the contents of a dataset apart by their roots, and does not say
+// that a row is not in one that nobody has.
+func TestSightingsOfOneDataset(t *testing.T) {
+	one, two := strings.Repeat("1", 64), strings.Repeat("2", 64)
+	var out strings.Builder
+	(&Sightings{Holdings: []Holding{{Seal: "flows"}, {Seal: "flows", Root: one, Count: 2}, {Seal: "flows", Root: two}, {Seal: "rows", Root: two}}}).Print(&out)
+	for _, want := range []string{"flows had contents that are not kept\n", "flows (root 111111111111…) has it, and 2 times in all\n", "flows (root 222222222222…) has no such row\n", "\nrows has no such row\n"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("%q is not in\n%s", want, out.String())
+		}
+	}
+}
+
+// TestReadsOfWhatNobodyHas is not sure that nobody saw a row that is in no seal, where a run says
+// that it read other bytes of the dataset than those of any seal.
+func TestReadsOfWhatNobodyHas(t *testing.T) {
+	for _, c := range []struct {
+		name, root string
+		sure       bool
+	}{{"a seal that is here", aRoot, true}, {"a seal that nobody has", bRoot, false}, {"no seal", "", true}} {
+		g := build([]told{ran(1, 1, "COMPLETE", []Use{use("raw", c.root)}, nil)}, []Seal{{Dataset: use("raw", "").Dataset, Root: aRoot}})
+		s := Sightings{}
+		s.Look(g, nil)
+		if sure := s.Settle() == nil; sure != c.sure || !sure && !strings.Contains(s.Unsure[0], "1 run read contents") {
+			t.Errorf("%s: sure %v, %q", c.name, sure, s.Unsure)
+		}
+	}
+}

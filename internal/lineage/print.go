@@ -56,16 +56,26 @@ func (t *Traced) printPicture(w io.Writer) {
 
 // Print prints it for people.
 func (s *Sightings) Print(w io.Writer) {
+	named := map[string]int{}
 	for _, h := range s.Holdings {
+		named[h.Seal]++
+	}
+	for _, h := range s.Holdings {
+		what := h.Seal
+		if h.Root != "" && named[h.Seal] > 1 {
+			what = fmt.Sprintf("%s (root %.12s…)", h.Seal, h.Root)
+		}
 		switch {
 		case h.Count == 0 && h.Unsure != "":
-			fmt.Fprintf(w, "%s cannot be looked into: %s\n", h.Seal, h.Unsure)
+			fmt.Fprintf(w, "%s cannot be looked into: %s\n", what, h.Unsure)
+		case h.Count == 0 && h.Root == "":
+			fmt.Fprintf(w, "%s had contents that are not kept\n", what)
 		case h.Count == 0:
-			fmt.Fprintf(w, "%s has no such row\n", h.Seal)
+			fmt.Fprintf(w, "%s has no such row\n", what)
 		case len(h.Places) == 0:
-			fmt.Fprintf(w, "%s has it%s\n", h.Seal, more(h.Count))
+			fmt.Fprintf(w, "%s has it%s\n", what, more(h.Count))
 		default:
-			fmt.Fprintf(w, "%s has it in %s, row %d%s\n", h.Seal, h.Places[0].File, h.Places[0].Row, more(h.Count))
+			fmt.Fprintf(w, "%s has it in %s, row %d%s\n", what, h.Places[0].File, h.Places[0].Row, more(h.Count))
 		}
 	}
 	fmt.Fprintf(w, "\n%s, %s and %s came after it, told by %s\n", figure.Count(len(s.Runs), "run"), figure.Count(len(s.Models), "model"), figure.Count(len(s.Datasets), "dataset"), figure.Count(s.Events, "event"))

@@ -23,8 +23,7 @@ func TestBatch(t *testing.T) {
 			o.numbers = append(o.numbers, value+float64(len(o.numbers)%columns))
 		}
 		for range rows {
-			o.texts = append(o.texts, word...)
-			o.ends = append(o.ends, int32(len(o.texts)))
+			o.say([]byte(word))
 		}
 		return o
 	}

@@ -1,8 +1,10 @@
 package monitor
 
 import (
+	"bytes"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"syscall"
 	"testing"
 	"time"
@@ -85,6 +87,14 @@ func benched(b *testing.B, of ...Exchange) (*Monitor, *watched) {
 	return m, w
 }
 
+// whole looks that all of what was heard was counted: what is dropped costs nothing.
+func whole(b *testing.B, m *Monitor) {
+	m.drain()
+	if _, missed := m.queue.counted(scorer); missed > 0 {
+		b.Fatalf("%d exchanges were dropped", missed)
+	}
+}
+
 // BenchmarkWay is the whole way of a cell: its copy, the queue, and what is counted of it off the
 // way of answers, in nanoseconds of a processor.
 func BenchmarkWay(b *testing.B) {
@@ -125,9 +135,10 @@ func BenchmarkWay(b *testing.B) {
 			for b.Loop() {
 				m.Hear(all[n%len(all)])
 				if n++; n%few == 0 {
-					m.count(b.Context(), <-m.queue.items)
+					m.drain()
 				}
 			}
+			whole(b, m)
 			b.ReportMetric(float64(processor(b)-began)/float64(n*cells), "cpu-ns/cell")
 		})
 	}
@@ -135,17 +146,27 @@ func BenchmarkWay(b *testing.B) {
 
 // BenchmarkText is the same of four columns of words, as the counting goes.
 func BenchmarkText(b *testing.B) {
-	e := words(32, 4)
-	m, _ := benched(b, e)
-	b.ReportAllocs()
-	began, n := processor(b), 0
-	for b.Loop() {
-		m.Hear(e)
-		if n++; n%64 == 0 {
-			m.count(b.Context(), <-m.queue.items)
-		}
+	for _, form := range []string{"protocol-%s", "a text of some length, number %s"} {
+		b.Run(fmt.Sprintf("bytes=%d", len(form)), func(b *testing.B) {
+			e := words(32, 4)
+			for c := range e.Asked.Inputs {
+				for i, text := range e.Asked.Inputs[c].Data.Bytes {
+					e.Asked.Inputs[c].Data.Bytes[i] = fmt.Appendf(nil, form, bytes.TrimPrefix(text, []byte("protocol-")))
+				}
+			}
+			m, _ := benched(b, slices.Repeat([]Exchange{e}, 32)...)
+			b.ReportAllocs()
+			began, n := processor(b), 0
+			for b.Loop() {
+				m.Hear(e)
+				if n++; n%64 == 0 {
+					m.drain()
+				}
+			}
+			whole(b, m)
+			b.ReportMetric(float64(processor(b)-began)/float64(n*32*4), "cpu-ns/cell")
+		})
 	}
-	b.ReportMetric(float64(processor(b)-began)/float64(n*32*4), "cpu-ns/cell")
 }
 
 // BenchmarkEnd is the end of a window of some 250 features that 16 groups of callers ask, and what

@@ -2,7 +2,6 @@ package monitor
 
 import (
 	"context"
-	"math/rand/v2"
 	"slices"
 	"time"
 
@@ -24,7 +23,7 @@ const (
 // version before can be asked the same. It is never kept on a disk.
 type sample struct {
 	layout *layout
-	seen   int64
+	drawn  drift.Reservoir
 	rows   []sampled
 }
 
@@ -41,14 +40,15 @@ func (s *sample) see(o *item) {
 		return
 	}
 	room := min(sampleRows, sampleNumbers/max(o.layout.numbers+o.layout.texts, 1))
+	if s.drawn.Pass(o.rows) {
+		return
+	}
 	for row := range o.rows {
-		s.seen++
-		at := int64(len(s.rows))
-		if int(at) == room {
-			if at = rand.Int64N(s.seen); at >= int64(room) {
-				continue
-			}
-		} else {
+		at := s.drawn.Keep(room)
+		if at < 0 {
+			continue
+		}
+		if at == len(s.rows) {
 			s.rows = append(s.rows, sampled{})
 		}
 		to := &s.rows[at]
@@ -57,7 +57,7 @@ func (s *sample) see(o *item) {
 		for i := range o.layout.ports {
 			if p := &o.layout.ports[i]; p.text {
 				for c := range p.width {
-					to.texts = append(to.texts, slices.Clone(o.text(p, row, c)))
+					to.texts = append(to.texts, o.text(nil, o.word(p, row, c)))
 				}
 			}
 		}
@@ -110,8 +110,7 @@ func (s *sample) item(rows []sampled) *item {
 		for _, row := range rows {
 			if p := &s.layout.ports[i]; p.text {
 				for _, text := range row.texts[p.at:][:p.width] {
-					o.texts = append(o.texts, text...)
-					o.ends = append(o.ends, int32(len(o.texts)))
+					o.say(text)
 				}
 			}
 		}

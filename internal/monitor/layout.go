@@ -187,6 +187,7 @@ type batch struct {
 	nobody [chunk]uint8     // for what is not counted by callers
 	places [chunk]uint8
 	room   []float64 // for columns
+	said   []byte    // and for a text
 }
 
 func newBatch(l *layout) *batch {
@@ -208,9 +209,11 @@ func (b *batch) take(o *item, from int, group uint8) int {
 	return n
 }
 
-// text is what a row has in an element of a port of texts; nil: nothing.
+// text is what a row has in an element of a port of texts, until the next one; of no bytes: nothing.
 func (b *batch) text(row int, p *port, element int) []byte {
-	return b.items[row].text(p, b.at[row], element)
+	o := b.items[row]
+	b.said = o.text(b.said[:0], o.word(p, b.at[row], element))
+	return b.said
 }
 
 // all tells what an item's rows have, of nobody knows whom.

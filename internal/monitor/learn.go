@@ -87,7 +87,7 @@ func (e *learning) texts(b *batch, feature int, p *port, element int) {
 }
 
 func (e *learning) text(p *lesson, v []byte) {
-	if v == nil {
+	if len(v) == 0 {
 		p.nulls++
 		return
 	}

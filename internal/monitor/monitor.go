@@ -193,13 +193,20 @@ func (m *Monitor) count(ctx context.Context, o *item) {
 	}
 	var ready []*watched
 	m.mu.Lock()
+	var w *watched // mostly, one exchange is of the model that the one before was of
 	for _, o := range m.taken {
 		o.version = book.Known(o.version)
-		w := m.of(o)
-		w.see(o, w.groupOf(o.who))
+		if w == nil || w.layout != o.layout || w.model != o.model {
+			w = m.of(o)
+		}
+		w.see(o, w.seats.Of(o.who))
 	}
+	w = nil
 	for _, o := range m.taken {
-		w := m.models[o.model]
+		if w != nil && w.model == o.model {
+			continue
+		}
+		w = m.models[o.model]
 		w.count()
 		if w.learn != nil && w.learn.ready(w.last, m.cfg.Window) && !slices.Contains(ready, w) {
 			ready = append(ready, w)

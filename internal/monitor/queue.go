@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/drift"
 	"github.com/pavise/pavise/internal/tensor"
 )
 
@@ -44,24 +45,37 @@ type item struct {
 	by         string
 	layout     *layout
 	rows       int
-	numbers    []float64 // row after row
-	texts      []byte
-	ends       []int32 // of each text in texts, port by port, and row by row in each; the same as the one before: it was nothing
-	size       int64   // what its room counts for
+	numbers    []float64    // row after row
+	words      []drift.Word // texts, port by port, and row by row in each; of no bytes: nothing
+	long       []byte       // those of more than drift.WordBytes; Head of their words is where they begin
+	size       int64        // what its room counts for
 	pool       *sync.Pool
 }
 
-// text returns what a row has in an element of a port of texts; nil: nothing.
-func (o *item) text(p *port, row, element int) []byte {
-	i := p.at*o.rows + row*p.width + element
-	from := int32(0)
-	if i > 0 {
-		from = o.ends[i-1]
+// word returns what a row has in an element of a port of texts.
+func (o *item) word(p *port, row, element int) *drift.Word {
+	return &o.words[p.at*o.rows+row*p.width+element]
+}
+
+// text appends a word's text.
+func (o *item) text(to []byte, w *drift.Word) []byte {
+	if w.Size <= drift.WordBytes {
+		return w.Append(to)
 	}
-	if o.ends[i] == from {
-		return nil
+	return append(to, o.longText(w)...)
+}
+
+// longText is that of a word which does not say it.
+func (o *item) longText(w *drift.Word) []byte { return o.long[w.Head:][:w.Size] }
+
+// say takes a text in.
+func (o *item) say(text []byte) {
+	w := drift.WordOf(text)
+	if w.Size > drift.WordBytes {
+		w.Head = uint64(len(o.long))
+		o.long = append(o.long, text...)
 	}
-	return o.texts[from:o.ends[i]]
+	o.words = append(o.words, w)
 }
 
 // A queue brings answered exchanges to whoever counts them.
@@ -72,12 +86,14 @@ type queue struct {
 	seed  func(model pavise.Name, port string) [32]byte
 
 	mu    sync.RWMutex
-	seats map[pavise.Name]*seat // by model; guarded by mu
-	full  atomic.Uint64         // exchanges of models for which there is no seat
+	seats map[pavise.Name]*seat                       // by model; guarded by mu
+	near  atomic.Pointer[map[*tensor.Signature]*seat] // the same, by what most have alone
+	full  atomic.Uint64                               // exchanges of models for which there is no seat
 }
 
 // A seat is what is known of a model where exchanges come in.
 type seat struct {
+	model     pavise.Name
 	signature *tensor.Signature
 	layout    *layout
 	missed    atomic.Uint64 // exchanges that nobody counted
@@ -89,6 +105,7 @@ func newQueue(seed func(pavise.Name, string) [32]byte) *queue {
 	for i := range q.spare {
 		q.spare[i].New = func() any { return new(item) }
 	}
+	q.bring()
 	return q
 }
 
@@ -124,9 +141,9 @@ func (m *Monitor) Hear(e Exchange) {
 	}
 	pool := &q.spare[poolOf(size)]
 	o := pool.Get().(*item)
-	*o = item{pool: pool, at: e.At, who: e.Who, model: e.Model, version: e.Version, by: e.By, layout: s.layout, rows: to - from, size: size, numbers: o.numbers[:0], texts: o.texts[:0], ends: o.ends[:0]}
+	*o = item{pool: pool, at: e.At, who: e.Who, model: e.Model, version: e.Version, by: e.By, layout: s.layout, rows: to - from, size: size, numbers: o.numbers[:0], words: o.words[:0], long: o.long[:0]}
 	o.copy(&e, rows, from)
-	o.size = int64(cap(o.numbers) + cap(o.ends)/2 + cap(o.texts)/8)
+	o.size = int64(cap(o.numbers) + 3*cap(o.words) + cap(o.long)/8)
 	q.held.Add(o.size - size)
 	select {
 	case q.items <- o:
@@ -141,7 +158,7 @@ func (m *Monitor) Hear(e Exchange) {
 func (l *layout) bytes() int { return min(oneText, allText/max(l.texts, 1)) }
 
 // most is how much a row takes at most.
-func (l *layout) most() int { return l.numbers + l.texts*(1+l.bytes()/8) }
+func (l *layout) most() int { return l.numbers + l.texts*(3+l.bytes()/8) }
 
 // someRows picks the rows that are taken: all, or as many as there is room for, from a place
 // that nobody can know.
@@ -159,6 +176,9 @@ func (l *layout) someRows(rows int) (from, to int) {
 
 // seat returns what is known of the model; nil when there is no room for one more.
 func (q *queue) seat(e *Exchange) *seat {
+	if s := (*q.near.Load())[e.Signature]; s != nil && s.model == e.Model {
+		return s
+	}
 	q.mu.RLock()
 	s := q.seats[e.Model]
 	q.mu.RUnlock()
@@ -173,7 +193,7 @@ func (q *queue) seat(e *Exchange) *seat {
 	if s == nil && len(q.seats) >= mostModels {
 		return nil
 	}
-	next := &seat{signature: e.Signature, layout: newLayout(e.Signature, func(port string) [32]byte { return q.seed(e.Model, port) })}
+	next := &seat{model: e.Model, signature: e.Signature, layout: newLayout(e.Signature, func(port string) [32]byte { return q.seed(e.Model, port) })}
 	if s != nil {
 		next.missed.Store(s.missed.Load())
 		next.heard.Store(s.heard.Load())
@@ -182,7 +202,17 @@ func (q *queue) seat(e *Exchange) *seat {
 		}
 	}
 	q.seats[e.Model] = next
+	q.bring()
 	return next
+}
+
+// bring has seats be found by their signatures, without a lock and three texts to hash. mu is held.
+func (q *queue) bring() {
+	near := make(map[*tensor.Signature]*seat, len(q.seats))
+	for _, s := range q.seats {
+		near[s.signature] = s
+	}
+	q.near.Store(&near)
 }
 
 // counted is how many exchanges of a model somebody counted, and how many nobody did.
@@ -200,6 +230,7 @@ func (q *queue) leave(model pavise.Name) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	delete(q.seats, model)
+	q.bring()
 }
 
 // free gives back the room of an item.
@@ -219,7 +250,7 @@ func (o *item) copy(e *Exchange, rows, from int) {
 			list = e.Said.Outputs
 		}
 		if t := find(list, p, rows); p.text {
-			o.words(t, from*p.width, o.rows*p.width)
+			o.texts(t, from*p.width, o.rows*p.width)
 		} else {
 			p.numbers(o.numbers, l.numbers, t, from, o.rows)
 		}
@@ -270,15 +301,15 @@ func fill[T int64 | uint64](dst []float64, from []T) {
 	}
 }
 
-// words copies texts.
-func (o *item) words(t *tensor.Tensor, at, n int) {
-	texts, ends, most := o.texts, slices.Grow(o.ends, n), o.layout.bytes()
-	for i := range n {
-		if t != nil {
-			text := t.Data.Bytes[at+i]
-			texts = append(texts, text[:min(len(text), most)]...)
-		}
-		ends = append(ends, int32(len(texts)))
+// texts copies texts.
+func (o *item) texts(t *tensor.Tensor, at, n int) {
+	if t == nil {
+		o.words = append(o.words, make([]drift.Word, n)...)
+		return
 	}
-	o.texts, o.ends = texts, ends
+	o.words = slices.Grow(o.words, n)
+	most := o.layout.bytes()
+	for _, text := range t.Data.Bytes[at:][:n] {
+		o.say(text[:min(len(text), most)])
+	}
 }

@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"hash/maphash"
 	"time"
 
 	"github.com/pavise/pavise"
@@ -75,7 +74,7 @@ func (m *Monitor) loadModels(tx *store.Tx) error {
 func (m *Monitor) loaded(model pavise.Name) *watched {
 	w := m.models[model]
 	if w == nil {
-		w = &watched{model: model, seed: maphash.MakeSeed(), began: m.cfg.Now(), last: m.cfg.Now(), kept: kept{Verdict: Verdict{Stage: Stable, Words: "nothing has come since the start"}}}
+		w = &watched{model: model, began: m.cfg.Now(), last: m.cfg.Now(), kept: kept{Verdict: Verdict{Stage: Stable, Words: "nothing has come since the start"}}}
 		m.models[model] = w
 	}
 	return w

@@ -2,14 +2,13 @@ package monitor
 
 import (
 	"cmp"
-	"hash/maphash"
-	"math/rand/v2"
 	"slices"
 	"time"
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/drift"
 	"github.com/pavise/pavise/internal/drift/book"
+	"github.com/pavise/pavise/internal/drift/party"
 )
 
 // The two baselines that windows are held to.
@@ -26,10 +25,8 @@ type watched struct {
 	learn   *learning // nil: nothing is learnt
 	bases   [2]*based // nil: there is none. The second is nil, too, while it is the first one
 	windows [scales]*span
-	heavy   [parties]heavy
-	seats   map[pavise.Name]int // the groups of the first callers, anew each hour
-	taken   [parties]int        // how many of them each group has
-	seed    maphash.Seed        // of the hash by which later ones fall into groups
+	heavy   [parties]party.Heavy
+	seats   party.Seats // of callers, anew each hour
 	sample  *sample
 	tally   tally
 	batch   *batch // what came and is not counted yet; empty whenever mu is not held
@@ -76,32 +73,6 @@ type kept struct {
 	Asked    time.Time   `json:"asked,omitzero"`    // until when people may decide on the last review
 }
 
-// A heavy is who brings most of a group's rows (Boyer and Moore's majority vote).
-type heavy struct {
-	who         pavise.Name
-	count, rows int
-	own         int // rows of who, since they lead
-}
-
-// see counts rows of a caller.
-func (h *heavy) see(who pavise.Name, rows int) {
-	h.rows += rows
-	switch {
-	case h.who == who:
-		h.count, h.own = h.count+rows, h.own+rows
-	case h.count < rows:
-		h.who, h.count, h.own = who, rows-h.count, rows
-	default:
-		h.count -= rows
-	}
-}
-
-// leads returns who brings nearly all of the group's rows, so that what they are like is what
-// the caller's are like.
-func (h *heavy) leads() (who pavise.Name, ok bool) {
-	return h.who, h.rows > 0 && 10*h.own >= 9*h.rows
-}
-
 // tally counts rows by the bins of the baselines, in counts whose groups are open.
 type tally struct {
 	held  []ruler
@@ -135,18 +106,24 @@ func (t *tally) texts(b *batch, f int, p *port, element int) {
 
 // textPlaces are where what the rows have in an element of a port lies among categories.
 func (b *batch) textPlaces(by *drift.Categories, p *port, element int) []uint8 {
-	for row := range b.n {
-		b.places[row] = drift.Nothing
-		if v := b.text(row, p, element); v != nil {
-			b.places[row] = by.Place(v)
+	places := b.places[:b.n]
+	for row := range places {
+		o := b.items[row]
+		switch w := o.word(p, b.at[row], element); {
+		case w.Size == 0:
+			places[row] = drift.Nothing
+		case w.Size <= drift.WordBytes:
+			places[row] = by.PlaceWord(w)
+		default:
+			places[row] = by.Place(o.longText(w))
 		}
 	}
-	return b.places[:b.n]
+	return places
 }
 
 // newWatched begins to watch a model.
 func newWatched(model pavise.Name, l *layout, at time.Time) *watched {
-	w := &watched{model: model, layout: l, seed: maphash.MakeSeed(), began: at, last: at}
+	w := &watched{model: model, layout: l, began: at, last: at}
 	w.batch = newBatch(l)
 	w.empty()
 	return w
@@ -201,7 +178,7 @@ func (w *watched) see(o *item, group int) {
 		s := w.windows[short]
 		s.rows[group] += o.rows
 		w.share(o)
-		w.heavy[group].see(o.who, o.rows)
+		w.heavy[group].See(o.who, o.rows)
 		w.sample.see(o)
 	}
 	for from := 0; from < o.rows; {
@@ -237,7 +214,10 @@ const mostBy = 8
 
 // share counts which of several models answered.
 func (w *watched) share(o *item) {
-	if _, known := w.by[o.by]; o.by == "" || !known && len(w.by) >= mostBy {
+	if o.by == "" {
+		return
+	}
+	if _, known := w.by[o.by]; !known && len(w.by) >= mostBy {
 		return
 	}
 	if w.by == nil {
@@ -274,7 +254,7 @@ func (w *watched) turn(o *item) {
 	}
 	w.Since, w.At, w.Quiet = [scales]int{}, [scales]int{}, nil
 	w.begin() // no window is of two versions; inputs are the same, and lose one
-	w.sample, w.heavy, w.by = &sample{}, [parties]heavy{}, nil
+	w.sample, w.heavy, w.by = &sample{}, [parties]party.Heavy{}, nil
 	if w.learn != nil { // a baseline is of one version
 		again := newLearning(w.layout, w.learn.want)
 		again.first, w.learn = w.learn.first, again
@@ -302,34 +282,6 @@ func (w *watched) leaf(version string) {
 	learn := w.learn
 	w.hold(b, origin)
 	w.learn = learn
-}
-
-// maxSeats is how many callers are given a group that has few, each hour.
-const maxSeats = 256
-
-// groupOf is the group of a caller: one of those that have the fewest, drawn so that nobody can
-// choose with whom they share one. While callers are as few as groups, each has its own, and
-// who shifts what is asked is told from the others. Callers beyond maxSeats fall into groups by
-// a hash that nobody outside knows.
-func (w *watched) groupOf(who pavise.Name) int {
-	if g, ok := w.seats[who]; ok {
-		return g
-	}
-	if len(w.seats) == maxSeats {
-		return int(maphash.Comparable(w.seed, who) % parties)
-	}
-	fewest, g := slices.Min(w.taken[:]), 0
-	for _, g = range rand.Perm(parties) {
-		if w.taken[g] == fewest {
-			break
-		}
-	}
-	if w.seats == nil {
-		w.seats = map[pavise.Name]int{}
-	}
-	w.seats[who] = g
-	w.taken[g]++
-	return g
 }
 
 // end ends a window. It returns what is to be thought of the model from what all windows say.
@@ -361,10 +313,10 @@ func (w *watched) end(at time.Time, withstand int) evidence {
 		}
 	}
 	if w.ended%drift.Scales[middle] == 0 { // who shares a group with whom is not for ever
-		w.seed, w.seats, w.taken = maphash.MakeSeed(), nil, [parties]int{}
+		w.seats = party.Seats{}
 	}
 	e.sample = w.sample
-	w.sample, w.heavy = &sample{}, [parties]heavy{}
+	w.sample, w.heavy = &sample{}, [parties]party.Heavy{}
 	return e
 }
 
@@ -478,7 +430,7 @@ const mostNamed = 3
 // is named for whom they share a group with.
 func (w *watched) leaders(s *span, features []int, groups uint32) (all []pavise.Name) {
 	for g := range w.heavy {
-		who, leads := w.heavy[g].leads()
+		who, leads := w.heavy[g].Leads()
 		if leads && groups>>g&1 == 1 && moves(s, w.bases[now].held, features, ^(uint32(1)<<g)) {
 			all = append(all, who)
 		}

@@ -1,11 +1,14 @@
 package monitor
 
-import "github.com/pavise/pavise/internal/drift"
+import (
+	"github.com/pavise/pavise/internal/drift"
+	"github.com/pavise/pavise/internal/drift/party"
+)
 
 // parties is how many groups callers fall into, as nobody can foresee: with some groups left
 // out one sees what is left without the few callers in them, in memory that does not grow with
 // callers.
-const parties = 16
+const parties = party.Groups
 
 // scales of windows, each with what drift.Scales has it span.
 const (

@@ -8,9 +8,9 @@ import (
 	"github.com/pavise/pavise/internal/poison"
 )
 
-// overlapping is a table of two classes, one of them a share of the rows, that overlap: its columns
+// bells is a table of two classes, one of them a share of the rows, that overlap: its columns
 // are normal and differ by so much between them.
-func overlapping(n, columns int, share, apart float64, rng *rand.Rand) *poison.Table {
+func bells(n, columns int, share, apart float64, rng *rand.Rand) *poison.Table {
 	t := &poison.Table{Classes: []string{"good", "bad"}}
 	for range n {
 		y := 0
@@ -53,7 +53,7 @@ func inject(t *poison.Table, n, from int, away float64, rng *rand.Rand) (rows []
 func TestClusterWhereClassesOverlap(t *testing.T) {
 	for seed := range uint64(4) {
 		rng := rand.New(rand.NewPCG(seed, 26))
-		table := overlapping(2000, 10, 0.5, 1.2, rng)
+		table := bells(2000, 10, 0.5, 1.2, rng)
 		if found, _, _ := outcome(t, "clusters", table, nil); len(found) > 0 {
 			t.Errorf("of clean rows, %d are to be quarantined", len(found))
 		}
@@ -68,7 +68,7 @@ func TestClusterWhereClassesOverlap(t *testing.T) {
 func TestLooseCluster(t *testing.T) {
 	for seed := range uint64(4) {
 		rng := rand.New(rand.NewPCG(seed, 27))
-		table := overlapping(2000, 8, 0.5, 4, rng)
+		table := bells(2000, 8, 0.5, 4, rng)
 		var rows []int
 		row := func(class int) {
 			table.Labels = append(table.Labels, class)
@@ -92,7 +92,7 @@ func TestLooseCluster(t *testing.T) {
 // the rarer class that lie close together are no cluster among strangers.
 func TestOverlapIsNoCluster(t *testing.T) {
 	for seed := range uint64(3) {
-		table := overlapping(3000, 3, 0.1, 0.3, rand.New(rand.NewPCG(seed, 28)))
+		table := bells(3000, 3, 0.1, 0.3, rand.New(rand.NewPCG(seed, 28)))
 		if found, _, _ := outcome(t, "clusters", table, nil); len(found) > 0 {
 			t.Errorf("of clean rows, %d are to be quarantined", len(found))
 		}

@@ -60,7 +60,10 @@ func (v *View) Combine(found []Finding) *Report {
 		o := Outcome{Screen: f.Screen, Silence: f.Silence, Remarks: f.Remarks}
 		r.Pattern, r.Shifts, r.Sources = append(r.Pattern, f.Pattern...), append(r.Shifts, f.Shifts...), append(r.Sources, f.Harm...)
 		if f.Evidence != nil {
-			o.Limit = v.limit(f)
+			var remark string
+			if o.Limit, remark = v.limit(f); remark != "" {
+				o.Remarks = append(slices.Clip(o.Remarks), remark)
+			}
 			for i := range r.Rows {
 				score := score(float64(f.Evidence[i]), o.Limit)
 				if score >= 1 {
@@ -91,10 +94,13 @@ func score(evidence, limit float64) float64 {
 // limit is the evidence that sends a row to quarantine: 1.1 times what one in a thousand
 // trusted rows reaches, within bounds. Where a screen's evidence has a highest value, that is no
 // more than what one trusted row in 200 reaches, or than the limit without a baseline, or nothing
-// could reach it.
-func (v *View) limit(f Finding) float64 {
+// could reach it. Without a baseline a remark says where it was raised.
+func (v *View) limit(f Finding) (limit float64, remark string) {
 	if f.Untold || v.all-v.rows < 100 {
-		return f.Limit
+		if f.Odds {
+			return v.spared(f)
+		}
+		return f.Limit, ""
 	}
 	trusted := slices.Clone(f.Evidence[v.rows:])
 	slices.Sort(trusted)
@@ -107,7 +113,7 @@ func (v *View) limit(f Finding) float64 {
 	if math.IsNaN(seen) {
 		seen = most
 	}
-	return min(max(1.1*seen, 0.6*f.Limit), most)
+	return min(max(1.1*seen, 0.6*f.Limit), most), ""
 }
 
 func (f *Finding) why(i int) string {

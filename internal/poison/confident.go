@@ -92,7 +92,7 @@ func (v *View) labels() Finding {
 	}
 	classes := len(v.classes)
 	shares := heldOut(v, target, classes, 2, nil, v.rng(screen))
-	f := Finding{Screen: screen, Evidence: make([]float32, v.all), Bounded: true, Limit: 3.2}
+	f := Finding{Screen: screen, Evidence: make([]float32, v.all), Bounded: true, Odds: true, Limit: 3.2}
 	guess := make([]int, v.all)
 	for i, y := range v.label {
 		p := shares[i*classes : (i+1)*classes]

@@ -1,12 +1,16 @@
 package poison
 
-import "math"
+import (
+	"math"
+	"slices"
+)
 
 // misfits tell in which rows a frequent value does not fit the other columns: values that
 // many rows have, but hardly any that are else like this one. A trigger of such values is
 // in no list of rare ones.
 type misfits struct {
-	odd [][]bool // by column and row; nil where the column has no frequent value
+	odd   [][]bool      // by column and row; nil where the column has no frequent value
+	share [][][]float64 // by class, column and bin: of its rows
 }
 
 const (
@@ -20,10 +24,9 @@ func (m *misfits) is(column int, row int32) bool {
 }
 
 func newMisfits(v *View) *misfits {
-	m := &misfits{odd: make([][]bool, len(v.features))}
-	all := make([][][]float64, len(v.classes)) // by class, column and bin: its rows
+	m := &misfits{odd: make([][]bool, len(v.features)), share: make([][][]float64, len(v.classes))}
 	for y, rows := range v.members {
-		all[y] = v.referee(rows).share
+		m.share[y] = v.referee(rows).share
 	}
 	for j := range v.features {
 		f := &v.features[j]
@@ -47,20 +50,25 @@ func newMisfits(v *View) *misfits {
 				if m.odd[j] == nil {
 					m.odd[j] = make([]bool, v.all)
 				}
-				m.value(v, j, rows, float64(len(v.members[y])), all[y])
+				for at, n := range m.votes(v, j, y, rows, nil) {
+					if n >= misfitVotes {
+						m.odd[j][rows[at]] = true
+					}
+				}
 			}
 		}
 	}
 	return m
 }
 
-// value marks, of the rows of a class that have one value of a column, those that it does
-// not fit. The shares are how all rows of the class fill the bins.
-func (m *misfits) value(v *View, column int, rows []int32, members float64, share [][]float64) {
+// votes counts, for the rows of a class that have one value of a column, the columns beside which it
+// does not fit; some have none.
+func (m *misfits) votes(v *View, column, class int, rows []int32, without []int) []uint8 {
+	members := float64(len(v.members[class]))
 	usual := float64(len(rows)) / members
 	votes := make([]uint8, len(rows))
 	for k := range v.features {
-		if k == column {
+		if k == column || slices.Contains(without, k) {
 			continue
 		}
 		f := &v.features[k]
@@ -71,7 +79,7 @@ func (m *misfits) value(v *View, column int, rows []int32, members float64, shar
 		var odd [256]bool
 		some := false
 		for b := range with {
-			odd[b] = (with[b]+10*usual)/(share[k][b]*members+10) < usual/misfitFactor
+			odd[b] = (with[b]+10*usual)/(m.share[class][k][b]*members+10) < usual/misfitFactor
 			some = some || odd[b] && with[b] > 0
 		}
 		if !some {
@@ -83,9 +91,32 @@ func (m *misfits) value(v *View, column int, rows []int32, members float64, shar
 			}
 		}
 	}
-	for at, n := range votes {
-		if n >= misfitVotes {
-			m.odd[column][rows[at]] = true
+	return votes
+}
+
+// circular reports whether a value that does not fit the rest does so by the other columns of a
+// pattern alone in most of its rows: then that is what the pattern says already.
+func (m *miner) circular(h *hunt, it item) bool {
+	var columns []int
+	for _, a := range h.items {
+		columns = append(columns, m.items[a].column)
+	}
+	code := m.v.features[it.column].code
+	var rows []int32
+	for _, i := range m.v.members[m.class] {
+		if int64(code[i]) == it.code {
+			rows = append(rows, i)
 		}
 	}
+	in := map[int32]bool{}
+	for _, k := range h.at {
+		in[m.rows[k]] = true
+	}
+	still := 0
+	for at, n := range m.odd.votes(m.v, it.column, m.class, rows, columns) {
+		if n >= misfitVotes && in[rows[at]] {
+			still++
+		}
+	}
+	return 2*still < len(h.at)
 }

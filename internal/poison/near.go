@@ -181,7 +181,7 @@ func (v *View) company() Finding {
 	for i, y := range v.label {
 		votes[int(first[v.twin[i]])*classes+y]++
 	}
-	f := Finding{Screen: screen, Evidence: make([]float32, v.all), Bounded: true, Limit: 2.9}
+	f := Finding{Screen: screen, Evidence: make([]float32, v.all), Bounded: true, Odds: true, Limit: 2.9}
 	around := make([]float32, len(firsts)*classes)
 	var found []near
 	for _, i := range firsts {

@@ -8,6 +8,7 @@ type Finding struct {
 	Evidence []float32
 	Untold   bool                 // nothing was measured of the baseline's rows
 	Bounded  bool                 // there is a most that Evidence can be, so that a baseline does not raise the limit
+	Odds     bool                 // Evidence is the logarithm of the odds of another class
 	Limit    float64              // evidence that sends a row to quarantine where no baseline says better
 	Reason   func(row int) string // why, in words; nil: Words
 	Words    string

@@ -6,6 +6,8 @@ import (
 	"math"
 	"slices"
 	"strings"
+
+	"github.com/pavise/pavise/internal/anomaly"
 )
 
 // Settings of the miner of triggers.
@@ -51,6 +53,8 @@ type miner struct {
 	shared   [][]float64 // by pair of columns: what they have to do with each other anyway, in nats
 	referees []referee
 	odd      *misfits
+	holders  [][]int32 // by item: the indexes of its rows
+	book     *ledger
 	away     *elsewhere // nil while pairs are counted, of which there are too many to ask about each
 }
 
@@ -238,6 +242,10 @@ func (m *miner) mine() []hunt {
 		level = m.keep(next)
 		found = append(found, level...)
 	}
+	m.book = &ledger{m: m, cells: map[string][]int32{}}
+	for i := range found {
+		m.explain(&found[i])
+	}
 	slices.SortStableFunc(found, func(a, b hunt) int { return cmp.Compare(b.score, a.score) })
 	return found[:min(len(found), 2*minedBeam)]
 }
@@ -293,14 +301,14 @@ func (m *miner) pairs() []hunt {
 	sortHunts(list)
 	list = list[:min(len(list), minedPairs)]
 	list = m.compared(list)
-	holders := make([][]int32, n)
+	m.holders = make([][]int32, n)
 	for k, has := range m.has {
 		for _, a := range has {
-			holders[a] = append(holders[a], int32(k))
+			m.holders[a] = append(m.holders[a], int32(k))
 		}
 	}
 	for i := range list {
-		list[i].at = shared(holders[list[i].items[0]], holders[list[i].items[1]])
+		list[i].at = shared(m.holders[list[i].items[0]], m.holders[list[i].items[1]])
 		m.weigh(&list[i])
 	}
 	return m.keep(list)
@@ -394,14 +402,22 @@ func (m *miner) lift(items []int32, both int) float64 {
 		lift -= math.Log(float64(m.items[a].rows) / n)
 		natural := 0.0
 		for _, b := range items[:k] {
-			natural = max(natural, m.shared[m.items[a].column][m.items[b].column])
-			if m.away != nil {
-				natural = max(natural, m.away.tie(a, b).natural(float64(m.items[a].rows)/n, float64(m.items[b].rows)/n, float64(both)/n))
-			}
+			natural = max(natural, m.tied(a, b, both))
 		}
 		lift -= natural
 	}
 	return lift
+}
+
+// tied is how much more often two items go together by nature, in nats: as their columns do in all
+// rows, or they themselves elsewhere.
+func (m *miner) tied(a, b int32, both int) float64 {
+	tie := m.shared[m.items[a].column][m.items[b].column]
+	if m.away == nil {
+		return tie
+	}
+	n := float64(len(m.rows))
+	return max(tie, m.away.tie(a, b).natural(float64(m.items[a].rows)/n, float64(m.items[b].rows)/n, float64(both)/n))
 }
 
 // extend adds each item that goes on with a pattern.
@@ -449,6 +465,24 @@ func (m *miner) weigh(h *hunt) {
 }
 
 const dragWeight = 60
+
+// explain lowers the score of a pattern to what its columns do not explain.
+func (m *miner) explain(h *hunt) {
+	for _, a := range h.items {
+		if it := m.items[a]; it.active && h.score > 0 && m.circular(h, it) {
+			h.score = 0
+		}
+	}
+	n := float64(len(m.rows))
+	lift := math.Log(float64(len(h.at))/n) - m.natural(h)
+	for _, a := range h.items {
+		lift -= math.Log(float64(m.items[a].rows) / n)
+	}
+	if lift < h.lift {
+		h.score *= surprise(max(lift, 0), len(h.at)) / surprise(h.lift, len(h.at))
+		h.lift = lift
+	}
+}
 
 // surprise is how hard it is to believe in chance when so many rows have what e^lift times
 // fewer should: the logarithm of the likelihood ratio, which grows slowly, and never more
@@ -524,7 +558,7 @@ func (m *miner) drag(h *hunt) (whole, part float64) {
 		sum, free := 0.0, 0.0
 		for j, share := range shares {
 			if share != nil {
-				d, bins := divergence(share, m.referees[r].share[j], n)
+				d, bins := anomaly.Divergence(share, m.referees[r].share[j], n)
 				sum, free = sum+d, free+bins
 				each = append(each, d)
 			}
@@ -555,24 +589,6 @@ func (m *miner) shares(h *hunt, at []int32) [][]float64 {
 		}
 	}
 	return out
-}
-
-// divergence is the Jensen-Shannon divergence, in nats, of a distribution that n rows were
-// counted for from another one, less what n rows of that other one would show on average.
-func divergence(p, q []float64, n float64) (d, free float64) {
-	free = -1
-	for b := range p {
-		mean := (p[b] + q[b]) / 2
-		if p[b] > 0 {
-			d += p[b] / 2 * math.Log(p[b]/mean)
-		}
-		if q[b] > 0 {
-			d += q[b] / 2 * math.Log(q[b]/mean)
-		}
-		free += min(1, n*q[b])
-	}
-	free = max(free, 0)
-	return d - free/(8*n), free
 }
 
 // judge turns a pattern into evidence against its rows.
@@ -684,26 +700,9 @@ func (v *View) sharedInformation() [][]float64 {
 				table[int(fa.bin[i])*fb.bins+int(fb.bin[i])]++
 				rows++
 			}
-			out[a][b] = information(table, fb.bins, rows)
+			out[a][b] = anomaly.Information(table, fb.bins, rows)
 			out[b][a] = out[a][b]
 		}
 	}
 	return out
-}
-
-// information is the mutual information of a table of counts, of so many columns.
-func information(table []float64, width int, n float64) float64 {
-	high := make([]float64, len(table)/width)
-	wide := make([]float64, width)
-	for k, c := range table {
-		high[k/width] += c
-		wide[k%width] += c
-	}
-	sum := 0.0
-	for k, c := range table {
-		if c > 0 {
-			sum += c / n * math.Log(c*n/(high[k/width]*wide[k%width]))
-		}
-	}
-	return max(sum-float64((len(high)-1)*(width-1))/(2*n), 0)
 }

@@ -3,11 +3,13 @@ package premises
 import (
 	"context"
 	"io"
+	"time"
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/deploy"
 	"github.com/pavise/pavise/internal/deploy/function"
 	"github.com/pavise/pavise/internal/deploy/kubernetes"
+	"github.com/pavise/pavise/internal/deploy/machine"
 	"github.com/pavise/pavise/internal/depot"
 	"github.com/pavise/pavise/internal/installation"
 	"github.com/pavise/pavise/internal/registry"
@@ -18,7 +20,7 @@ import (
 // the files of models are kept, nil: nowhere.
 func (h *House) OpenDeployments(ctx context.Context, k installation.Keys, files *depot.Depot, fleet Gateways) (err error) {
 	content := contents{files}
-	h.Edges = deploy.NewEdges(deploy.EdgeConfig{Guard: h.Guard, Store: h.DB, Files: content, KEK: k.KEK, Dir: h.Data.Path("edge"), Origin: h.Origin, Now: h.Now})
+	h.Edges = machine.New(machine.Config{Guard: h.Guard, Store: h.DB, Files: content, KEK: k.KEK, Dir: h.Data.Path("edge"), Origin: h.Origin, Now: h.Now})
 	h.Deployments, err = deploy.Open(ctx, deploy.Config{
 		Guard: h.Guard, Store: h.DB, Versions: versions{h.Models}, Now: h.Now, Say: h.Say,
 		Drivers: map[string]deploy.Driver{
@@ -31,6 +33,41 @@ func (h *House) OpenDeployments(ctx context.Context, k installation.Keys, files 
 		},
 	})
 	return err
+}
+
+// heedEvery is how often it is looked whether a version went into quarantine. That is cheap while none does.
+const heedEvery = 200 * time.Millisecond
+
+// heed has deployments told of each version that goes into quarantine, or comes out of it, until
+// ctx is done: what runs is not to wait until it is looked at again.
+func (h *House) heed(ctx context.Context) {
+	tick := time.NewTicker(heedEvery)
+	defer tick.Stop()
+	var known map[pavise.Name]pavise.Name // the models, by version
+	var last []registry.Withdrawn
+	for {
+		gone, err := h.Models.Withdrawn(ctx)
+		same := known != nil && len(gone) == len(last) && (len(gone) == 0 || &gone[0] == &last[0])
+		if err == nil && !same {
+			now := make(map[pavise.Name]pavise.Name, len(gone))
+			for _, w := range gone {
+				now[w.Name] = w.Ref.Of(w.Name.Tenant)
+			}
+			for _, pair := range [][2]map[pavise.Name]pavise.Name{{now, known}, {known, now}} {
+				for version, model := range pair[0] {
+					if _, both := pair[1][version]; !both && known != nil {
+						h.Deployments.Stir(model)
+					}
+				}
+			}
+			known, last = now, gone
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // Gateways are those of a fleet; the zero value: this process is the one.

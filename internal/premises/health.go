@@ -1,6 +1,7 @@
 package premises
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -99,7 +100,7 @@ func (h *House) ServeHealth(ctx context.Context, all *errgroup.Group, status fun
 
 // A Standing is how a role without a control plane above it stands.
 type Standing struct {
-	Status  string `json:"status"` // ok, or stopped: nothing is answered
+	Status  string `json:"status"` // ok, or stopped: no caller is answered
 	Role    string `json:"role"`
 	Version string `json:"version"`
 	Records uint64 `json:"records"`
@@ -110,7 +111,7 @@ type Standing struct {
 func (h *House) Standing(role string) func() (any, bool) {
 	return func() (any, bool) {
 		s := Standing{Status: "ok", Role: role, Version: installation.Version(), Records: h.Log.Size()}
-		if err := h.Log.Stopped(); err != nil {
+		if err := cmp.Or(h.Log.Stopped(), h.Guard.Backward()); err != nil {
 			s.Status, s.Why = "stopped", err.Error()
 		}
 		return s, s.Status == "ok"

@@ -18,6 +18,7 @@ import (
 	"github.com/pavise/pavise/internal/change"
 	"github.com/pavise/pavise/internal/config"
 	"github.com/pavise/pavise/internal/deploy"
+	"github.com/pavise/pavise/internal/deploy/machine"
 	"github.com/pavise/pavise/internal/depot"
 	"github.com/pavise/pavise/internal/detect"
 	"github.com/pavise/pavise/internal/feed"
@@ -94,7 +95,7 @@ type House struct {
 	Lineage   *openlineage.Claims // nil: nobody tells of runs here
 	Receivers *receiver.Receivers // fetch records for it; nil: it is a gateway
 	Monitor   *monitor.Monitor    // whether models still answer what they answered; nil: none answers here
-	Edges     *deploy.Edges       // machines that fetch what they are to run; nil: none may
+	Edges     *machine.Machines   // machines that fetch what they are to run; nil: none may
 	// Deployments are what runs where; nil: nothing is deployed from here.
 	Deployments *deploy.Deployments
 	// Unfit says why a version, in the words of a release's plan, may not answer again; nil:
@@ -273,6 +274,7 @@ func (h *House) Keep(ctx context.Context, all *errgroup.Group) {
 	}
 	if h.Deployments != nil {
 		all.Go(func() error { return h.Deployments.Run(ctx) })
+		all.Go(func() error { h.heed(ctx); return nil })
 	}
 	if h.Depot != nil {
 		all.Go(func() error { return h.Depot.Run(ctx) })

@@ -17,6 +17,7 @@ import (
 	"github.com/pavise/pavise/internal/plainfile"
 	"github.com/pavise/pavise/internal/record"
 	"github.com/pavise/pavise/internal/registry"
+	"github.com/pavise/pavise/internal/route"
 	"github.com/pavise/pavise/internal/sigstore"
 )
 
@@ -95,19 +96,59 @@ func (h *House) OpenModels(ctx context.Context, k installation.Keys, signers []c
 	return nil
 }
 
-// published refuses, with kind Denied, a model that is a file of registered versions of which none
-// has been published: whoever may put routes would have it answer, and nobody approved it.
-func (h *House) published(ctx context.Context, tenant, model string) error {
-	if err := h.Models.Unfit(ctx, tenant, model); err != nil {
+// published refuses, with kind Denied, a first route by which a file of registered versions would
+// answer of which none has been published: whoever may put routes would have it answer, and nobody
+// approved it. Behind the name of a registered model nothing else answers by one person's word, for
+// callers would take it for that model.
+func (h *House) published(ctx context.Context, first route.Route) error {
+	_, err := h.Models.Known(ctx, first.Model)
+	known := err == nil
+	if err != nil && pavise.KindOf(err) != pavise.NotFound {
 		return err
 	}
-	all, err := h.Models.Having(ctx, tenant, model)
-	if err != nil || len(all) == 0 || slices.ContainsFunc(all, func(v *registry.Version) bool { return v.State == registry.Published || v.State.Serves() }) {
+	if known && first.ONNX == "" {
+		return unapproved(first.Model, "what answers "+first.At()+" is")
+	}
+	if known && first.Shadow != "" {
+		return unapproved(first.Model, "a shadow at "+first.Shadow+" is")
+	}
+	for _, file := range first.Models() {
+		if err := h.publishedFile(ctx, first.Model, file, known); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// publishedFile is published for one file, which is to answer behind the name of a model; known: a
+// registered one.
+func (h *House) publishedFile(ctx context.Context, name pavise.Name, file string, known bool) error {
+	if err := h.Models.Unfit(ctx, name.Tenant, file); err != nil {
 		return err
+	}
+	all, err := h.Models.Having(ctx, name.Tenant, file)
+	if err != nil || len(all) == 0 && !known {
+		return err
+	}
+	if slices.ContainsFunc(all, func(v *registry.Version) bool {
+		return (v.State == registry.Published || v.State.Serves()) && (!known || v.Ref.Model == name.ID)
+	}) {
+		return nil
+	}
+	if known && !slices.ContainsFunc(all, func(v *registry.Version) bool { return v.Ref.Model == name.ID }) {
+		return unapproved(name, file+" is a file")
 	}
 	return &pavise.Error{
 		Kind: pavise.Denied, Msg: fmt.Sprintf("it is a file of version %s, which is %s and was not published: nobody may have it answer alone", all[0].Ref, all[0].State),
 		Hint: "pavise model show says what it takes; once it is published, put it, or deploy it: pavise deploy release",
+	}
+}
+
+// unapproved is the error of what nobody approved behind the name of a registered model.
+func unapproved(name pavise.Name, what string) error {
+	return &pavise.Error{
+		Kind: pavise.Denied, Msg: fmt.Sprintf("%s of no version of %s, which is a registered model: nobody may have it answer alone", what, name.ID),
+		Hint: "put the file of a published version, or have others approve this: pavise route release " + name.ID + " with the same model, servers and shadow",
 	}
 }
 

@@ -462,6 +462,33 @@ func TestRealBuckets(t *testing.T) {
 	}
 }
 
+// TestStoresOfTheirOwnOrder watches stores that list what is in a directory before the names
+// that begin like it, and finds the signature beside an object.
+func TestStoresOfTheirOwnOrder(t *testing.T) {
+	for _, scheme := range []string{"s3", "gs", "az"} {
+		s := blobtest.New(t)
+		s.Compare = func(a, b string) int { return slices.Compare(strings.Split(a, "/"), strings.Split(b, "/")) }
+		w := newWorld(t, formLines)
+		w.cfg.Roots = []string{s.Address(scheme, "")}
+		w.open()
+		w.order(Order{From: scheme + "://" + blobtest.Bucket + "/"})
+		for _, name := range []string{"a-b", "a.c", "a/b"} {
+			s.Put(name, name+"\n")
+			s.Put(name+".sig", strings.Repeat("s", 64))
+		}
+		for range 3 {
+			w.by("app").must()
+		}
+		w.wantText("a-b\na.c\na/b\n")
+		w.wantFound("")
+		for _, b := range w.gate.took {
+			if len(b.Signature) != 64 {
+				t.Errorf("%s: %q has the signature %q", scheme, b.Body, b.Signature)
+			}
+		}
+	}
+}
+
 // TestNamedStore watches a bucket of the S3-compatible store that PAVISE_TEST_RECEIVE names.
 func TestNamedStore(t *testing.T) {
 	store := os.Getenv("PAVISE_TEST_RECEIVE")

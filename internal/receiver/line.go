@@ -160,13 +160,13 @@ func (l *line) failing(ctx context.Context, err error) time.Duration {
 		if l.failed++; l.failed == 1 {
 			l.since = now
 		}
-		l.problem = err.Error()
+		l.problem = pavise.MsgOf(err)
 	})
 	if l.failed == 1 {
 		l.room.cfg.Say("warning", fmt.Errorf("receive for %s: %w", l.row.source(), err))
 	}
 	if !l.said && now.Sub(l.since) >= unreachableFor {
-		summary := fmt.Sprintf("nothing can be fetched for %s from %s since %s: %s", l.row.source(), l.row.from, l.since.UTC().Format(time.RFC3339), clip(err.Error()))
+		summary := fmt.Sprintf("nothing can be fetched for %s from %s since %s: %s", l.row.source(), l.row.from, l.since.UTC().Format(time.RFC3339), clip(pavise.MsgOf(err)))
 		if l.find(ctx, KindUnreachable, pavise.Warning, summary, nil) == nil {
 			l.set(func() { l.said = true })
 		}

@@ -47,7 +47,7 @@ type stored struct{ blob.Source }
 
 func (s stored) list(ctx context.Context, prefix string) iter.Seq2[seen, error] {
 	return func(yield func(seen, error) bool) {
-		for v, err := range s.Objects(ctx, prefix) {
+		for v, err := range blob.InOrder(ctx, s.Source, prefix) {
 			if !yield(seen{name: v.Key, size: v.Size, version: v.ID, etag: v.ETag, modified: v.Modified}, err) {
 				return
 			}

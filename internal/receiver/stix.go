@@ -34,9 +34,6 @@ type envelope struct {
 // parseEnvelope reads a page strictly. Its objects are read later, each by itself: one that
 // is bad must not keep the others from being read.
 func parseEnvelope(text []byte) (e envelope, err error) {
-	if plainjson.ShapeOf(text).Depth > maxStixNested {
-		return e, errors.New("it is nested too deeply")
-	}
 	d := json.NewDecoder(bytes.NewReader(text))
 	if open, err := d.Token(); err != nil || open != json.Delim('{') {
 		return e, errors.New("it is no object")
@@ -89,8 +86,8 @@ var (
 // parseSTIX reads an object of STIX 2.1 strictly: what it has to say of itself, and of an
 // indicator what it has to say at all.
 func parseSTIX(raw []byte) (o stixObject, err error) {
-	if len(raw) > maxIndicator {
-		return o, fmt.Errorf("an object is %d bytes long, more than %d", len(raw), maxIndicator)
+	if len(raw) > maxIndicator || plainjson.ShapeOf(raw).Depth > maxStixNested {
+		return o, fmt.Errorf("an object of %d bytes is longer than %d, or nested more than %d deep: %.80q", len(raw), maxIndicator, maxStixNested, raw)
 	}
 	var is struct {
 		Type        string `json:"type"`

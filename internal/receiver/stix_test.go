@@ -41,6 +41,7 @@ var badObjects = map[string]string{
 	"a key twice":               strings.Replace(goodObjects[0], `"pattern_type"`, `"pattern":"[x:y = 1]","pattern_type"`, 1),
 	"a key twice, in capitals":  strings.Replace(goodObjects[0], `"pattern_type"`, `"Pattern":"[x:y = 1]","pattern_type"`, 1),
 	"a pattern that is no text": strings.Replace(goodObjects[0], `"pattern":"[`, `"pattern":["`, 1),
+	"nested deeply":             strings.Replace(goodObjects[0], `"pattern_type"`, `"x_y":`+strings.Repeat("[", 90)+strings.Repeat("]", 90)+`,"pattern_type"`, 1),
 	"too long":                  `{"x":"` + strings.Repeat("x", maxIndicator) + `"}`,
 }
 

@@ -52,6 +52,7 @@ type tail struct {
 	buf        []byte
 	looked     fs.FileInfo // when its content was last compared with what was read
 	still      time.Time   // since when the file has another name and nothing new in it; zero: it has not
+	left       time.Time   // files that have another name, and were last written before it, are not waited for
 }
 
 func openTail(l *line, t target) (carrier, error) {
@@ -102,8 +103,7 @@ func (t *tail) find(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if f != nil {
-		t.f = f
+	if t.f = f; f != nil {
 		return nil
 	}
 	next, err := t.files().open(t.root, t.path)
@@ -397,17 +397,19 @@ func (t *tail) follow(ctx context.Context) (more bool, err error) {
 	}
 	if err != nil || id == t.pos.identity {
 		next.Close()
-		t.still = time.Time{}
+		t.still, t.left = time.Time{}, time.Time{}
 		return false, err
 	}
 	now := t.line.room.cfg.Now()
 	if t.still.IsZero() {
 		t.still = now
 	}
-	if now.Sub(t.still) < t.line.room.grace {
+	mine, err := t.f.Stat()
+	if now.Sub(t.still) < t.line.room.grace && (err != nil || !mine.ModTime().Before(t.left)) {
 		next.Close()
-		return false, nil
+		return false, err
 	}
+	t.left = now.Add(-t.line.room.grace)
 	for rest := true; rest; {
 		if rest, err = t.drain(ctx, true); err != nil {
 			next.Close()

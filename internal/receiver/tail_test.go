@@ -2,6 +2,7 @@ package receiver
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -175,6 +176,53 @@ func TestTailThatIsBehind(t *testing.T) {
 			w.wantFound(c.found)
 		})
 	}
+}
+
+// TestTailThatIsRotatedFast waits for those who still write to a file that was put aside once,
+// and not for each file: or a log that is rotated each second would be read ever later, and
+// lost. A file that is quiet is waited for.
+func TestTailThatIsRotatedFast(t *testing.T) {
+	start := time.Now().Add(-time.Hour).Truncate(time.Second)
+	now := start
+	w := newWorld(t, formLines, func(c *Config) { c.Now = func() time.Time { return now } })
+	f := logfile{t, filepath.Join(w.root, "app.log")}
+	write := func(suffix, text string, second int) {
+		logfile{t, f.path + suffix}.add(text)
+		at := start.Add(time.Duration(second) * time.Second)
+		if err := os.Chtimes(f.path+suffix, at, at); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("", "0\n", 0)
+	w.order(Order{From: "file://" + f.path})
+	h := w.by("app")
+	h.room.grace = 5 * time.Second
+	h.must()
+	for i := range 6 {
+		f.rename(fmt.Sprintf(".%d", i))
+		write("", fmt.Sprintf("%d\n", i+1), i+1)
+	}
+	now = start.Add(7 * time.Second)
+	h.must()
+	w.wantText("0\n")
+	now = start.Add(12 * time.Second)
+	h.must()
+	w.wantText("0\n1\n2\n3\n4\n5\n6\n")
+
+	now = start.Add(1000 * time.Second)
+	h.must()
+	f.rename(".6")
+	write("", "8\n", 1000)
+	h.must()
+	write(".6", "7\n", 1001)
+	now = start.Add(1002 * time.Second)
+	h.must()
+	now = start.Add(1008 * time.Second)
+	for range 2 {
+		h.must()
+	}
+	w.wantText("0\n1\n2\n3\n4\n5\n6\n7\n8\n")
+	w.wantFound("")
 }
 
 // TestTailOfCSV has every batch begin with the header, and cuts no quoted row.
@@ -358,8 +406,13 @@ func TestFilesOutside(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.order(Order{From: "file://" + w.root + "/app.log"})
-	if err := w.by("app").passes(); pavise.KindOf(err) != pavise.Unavailable {
+	h := w.by("app")
+	err := h.passes()
+	if pavise.KindOf(err) != pavise.Unavailable {
 		t.Errorf("a link out of the root: %v", err)
 	}
 	w.wantText("")
+	if h.failing(t.Context(), err); strings.Count(h.problem, "escapes") != 1 {
+		t.Errorf("what is wrong is said as %q", h.problem)
+	}
 }

@@ -64,12 +64,13 @@ type feed struct {
 	url    string
 	client *http.Client
 
-	pos   feedPosition
-	next  string    // the token of the page that follows; "": there is none
-	from  time.Time // what the pages that follow on each other were added after
-	back  time.Time // the time before pos, or to come, that was told last
-	pages int       // that followed on each other
-	empty int       // of them, the last that had no objects
+	pos    feedPosition
+	next   string    // the token of the page that follows; "": there is none
+	from   time.Time // what the pages that follow on each other were added after
+	back   time.Time // the time before pos, or to come, that was told last
+	pages  int       // that followed on each other
+	empty  int       // of them, the last that had no objects
+	halved int       // how often a page is half as long as usual, because it had too many bytes
 }
 
 func openFeed(l *line, t target) (carrier, error) {
@@ -135,7 +136,7 @@ func (f *feed) wrong(what string) error {
 
 // ask asks for a page, and returns it with when its newest object was added.
 func (f *feed) ask(ctx context.Context) (text []byte, added time.Time, err error) {
-	q := url.Values{"limit": {strconv.Itoa(pageOf)}}
+	q := url.Values{"limit": {strconv.Itoa(max(pageOf>>f.halved, 1))}}
 	if f.next != "" {
 		q.Set("next", f.next)
 	} else {
@@ -175,6 +176,7 @@ func (f *feed) ask(ctx context.Context) (text []byte, added time.Time, err error
 		return nil, added, f.wrong("breaks off: " + clip(err.Error()))
 	}
 	if len(text) > maxPage {
+		f.halved++ // a few long objects must not keep all others from being read
 		return nil, added, f.wrong(fmt.Sprintf("answers with more than %d bytes at once", maxPage))
 	}
 	if last := answer.Header.Get("X-TAXII-Date-Added-Last"); last != "" {
@@ -422,7 +424,7 @@ func (f *feed) turn(e envelope, further bool) (more bool, err error) {
 	before := f.next
 	f.next = ""
 	if !e.More {
-		f.pages, f.empty = 0, 0
+		f.pages, f.empty, f.halved = 0, 0, 0
 		return false, nil
 	}
 	if f.empty++; len(e.Objects) > 0 {

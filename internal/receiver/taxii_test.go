@@ -322,6 +322,29 @@ func TestFeedOfLargeObjects(t *testing.T) {
 	w.wantFound("contradicted contradicted") // the kill was before the first was noted
 }
 
+// TestFeedOfLongPages asks for shorter pages where one is too long, until all has come.
+func TestFeedOfLongPages(t *testing.T) {
+	s := newTAXII(t, false)
+	w := subscribe(t, s)
+	for n := 1; n <= 20; n++ {
+		s.add(n, strings.Replace(indicator(n, modified1, "x"), `{"type"`, `{"x":"`+strings.Repeat("x", 1000<<10)+`","type"`, 1))
+	}
+	h := w.by("app")
+	for range 8 {
+		if err := h.passes(); err != nil && !strings.Contains(err.Error(), "more than") {
+			t.Fatal(err)
+		}
+	}
+	if got := len(w.ids()); got != 20 {
+		t.Errorf("the gate has %d of 20", got)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if last := s.asked[len(s.asked)-1]; !strings.Contains(last, fmt.Sprintf("limit=%d", pageOf)) {
+		t.Errorf("when all has come %s is asked", last)
+	}
+}
+
 // TestFeedThatIsRefused brings the objects of a page that the gate refuses one by one, so that
 // one of them does not keep the others away.
 func TestFeedThatIsRefused(t *testing.T) {

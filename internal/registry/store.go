@@ -227,25 +227,13 @@ func writeStep(tx *store.Tx, model pavise.Name, s Step) error {
 	return err
 }
 
-// eachStep calls with the steps of a model until a time, in their order.
-func eachStep(tx *store.Tx, model pavise.Name, until time.Time, with func(Step)) error {
-	rows, err := tx.Query(`SELECT doc FROM registry_steps WHERE tenant = ? AND id = ? AND at <= ? ORDER BY at, rowid`, model.Tenant, model.ID, until.UnixNano())
+// stepsOf returns those of a model until a time, in their order.
+func stepsOf(tx *store.Tx, model pavise.Name, until time.Time) ([]Step, error) {
+	all, err := store.Docs[Step](tx, `SELECT doc FROM registry_steps WHERE tenant = ? AND id = ? AND at <= ? ORDER BY at, rowid`, model.Tenant, model.ID, until.UnixNano())
 	if err != nil {
-		return err
+		return nil, fmt.Errorf("read the steps of %s: %w", model, err)
 	}
-	defer rows.Close()
-	for rows.Next() {
-		var doc string
-		if err := rows.Scan(&doc); err != nil {
-			return err
-		}
-		var s Step
-		if err := json.Unmarshal([]byte(doc), &s); err != nil {
-			return fmt.Errorf("read a step of %s: %w", model, err)
-		}
-		with(s)
-	}
-	return rows.Err()
+	return all, nil
 }
 
 // counted is how many rows meet a condition.

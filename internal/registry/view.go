@@ -176,7 +176,11 @@ func (r *Registry) History(ctx context.Context, who pavise.Principal, model pavi
 		if _, err := readModel(tx, model); err != nil {
 			return err
 		}
-		return eachStep(tx, model, at, h.take)
+		all, err := stepsOf(tx, model, at)
+		for _, s := range all {
+			h.take(s)
+		}
+		return err
 	})
 	for _, s := range h.Versions {
 		if s.To.Serves() {

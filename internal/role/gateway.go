@@ -1,6 +1,7 @@
 package role
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -120,6 +121,12 @@ func NewGateway(ctx context.Context, cfg GatewayConfig) (g *Gateway, err error) 
 				return err
 			}
 			return g.OpenGateway(ctx, g.verifier.Load(), premises.Plane{Keys: cfg.ModelKeys, TLS: cfg.ModelTLS, Detectors: cfg.Detectors, Vectors: vectors})
+		},
+		func() error { // no policy lets anybody in yet: whoever starts it holds the machine
+			if !cfg.AcceptClock {
+				return nil
+			}
+			return g.Guard.AcceptClock(ctx, pavise.Principal{Tenant: g.Tenant, Kind: pavise.Node, ID: g.member.Is().Name.ID})
 		},
 		func() error { return g.OpenWires(ctx, keys, premises.Told(cfg.Findings, cfg.Printer)) },
 		func() error { g.tellBundle(); return g.resume(ctx) },
@@ -476,12 +483,15 @@ func (g *Gateway) lastHeard(o *inForce) time.Time {
 	return heard
 }
 
+// refuses is why it refuses everything: what it was told is too old, or the clock was set back.
+func (g *Gateway) refuses() error { return cmp.Or(g.fresh(), g.Guard.Backward()) }
+
 // watchOrders records when it begins and ends to refuse everything.
 func (g *Gateway) watchOrders(ctx context.Context) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	for {
-		err := g.fresh()
+		err := g.refuses()
 		if stale := err != nil; stale != g.stale.Load() && g.orders.Load() != nil {
 			g.stale.Store(stale)
 			if stale {
@@ -570,7 +580,7 @@ func (g *Gateway) Health() Health {
 	if !state.Confirmed.IsZero() {
 		h.Age = state.Stale(g.Now()).Truncate(time.Second).String()
 	}
-	if err := errors.Join(g.fresh(), g.Log.Stopped()); err != nil {
+	if err := errors.Join(g.refuses(), g.Log.Stopped()); err != nil {
 		h.Status, h.Why = "stale", err.Error()
 	}
 	return h

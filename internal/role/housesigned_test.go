@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/api"
 	"github.com/pavise/pavise/internal/change"
 	"github.com/pavise/pavise/internal/deploy"
 	"github.com/pavise/pavise/internal/installation"
@@ -15,13 +16,15 @@ import (
 	"github.com/pavise/pavise/internal/notary"
 	"github.com/pavise/pavise/internal/registry"
 	"github.com/pavise/pavise/internal/store"
+	"github.com/pavise/pavise/internal/verbs"
 )
 
 // TestHouseSignature takes the signature of this installation, and the key by which it holds, out
 // of it: the files verify with them offline, and others do not. What is changed in the database
 // after its publication is deployed nowhere, and is a finding.
 func TestHouseSignature(t *testing.T) {
-	r := runUp(t, UpConfig{Data: installation.Data(t.TempDir())})
+	data := installation.Data(t.TempDir())
+	r := runUp(t, UpConfig{Data: data})
 	fraud := pavise.Name{Tenant: Tenant, Kind: "model", ID: "fraud"}
 	if _, err := r.Models.Create(t.Context(), r.person("dora"), registry.ModelSpec{Name: fraud, Risk: registry.Low}); err != nil {
 		t.Fatal(err)
@@ -69,6 +72,10 @@ func TestHouseSignature(t *testing.T) {
 		_, err := r.Changes.Propose(t.Context(), r.person("dora"), change.Proposal{Verb: "deploy.release", On: on, Request: json.RawMessage(`{"version":1,"to":["edge"]}`)})
 		return err
 	}
+	alias := func() error {
+		_, err := r.Changes.Propose(t.Context(), r.person("dora"), change.Proposal{Verb: "model.alias", On: fraud, Request: json.RawMessage(`{"alias":"champion","version":1}`)})
+		return err
+	}
 	edit := func(from, to string) {
 		t.Helper()
 		err := r.DB.Update(t.Context(), func(tx *store.Tx) error {
@@ -79,9 +86,30 @@ func TestHouseSignature(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	problem := func() string {
+		t.Helper()
+		a, err := data.ReadAccess("")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var shown registry.Shown
+		if err := (&api.Client{Base: a.Server, Token: a.Token}).Call(t.Context(), "model.show", verbs.ModelShow{Model: "fraud/1"}, &shown); err != nil {
+			t.Fatal(err)
+		}
+		return shown.Versions[0].Problem
+	}
+	if said := problem(); said != "" {
+		t.Errorf("what is as it was is shown as changed: %s", said)
+	}
 	edit("model.onnx", "other.onnx")
+	if said := problem(); !strings.Contains(said, "as this installation signed it") {
+		t.Errorf("what was changed is shown as if it was not: %q", said)
+	}
 	if err := release(); pavise.KindOf(err) != pavise.Unverified || !strings.Contains(err.Error(), "as this installation signed it") {
 		t.Errorf("what was changed is released: %v", err)
+	}
+	if err := alias(); pavise.KindOf(err) != pavise.Unverified || !strings.Contains(err.Error(), "as this installation signed it") {
+		t.Errorf("what was changed is to have an alias: %v", err)
 	}
 	found := false
 	for _, rec := range r.Log.Records(0, r.Log.Size()) {
@@ -93,6 +121,9 @@ func TestHouseSignature(t *testing.T) {
 	edit("other.onnx", "model.onnx")
 	if err := release(); err != nil {
 		t.Errorf("what was put back: %v", err)
+	}
+	if err := alias(); err != nil {
+		t.Errorf("an alias of what was put back: %v", err)
 	}
 
 	asked := "true"

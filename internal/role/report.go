@@ -52,7 +52,7 @@ func (g *Gateway) report(ctx context.Context) {
 func (r *reporter) tell(ctx context.Context) (told fleet.Report, err error) {
 	g := r.g
 	told = fleet.Report{
-		Role: "gateway", Version: installation.Version(), Bundle: g.client.State(), Stale: g.fresh() != nil, Log: fleet.KeysOf(g.Log), Records: g.Log.Size(),
+		Role: "gateway", Version: installation.Version(), Bundle: g.client.State(), Stale: g.refuses() != nil, Log: fleet.KeysOf(g.Log), Records: g.Log.Size(),
 		Runs: g.runs(), Bad: g.bad(),
 	}
 	if r.news(told.Bad) {
@@ -129,7 +129,7 @@ func (r *reporter) await(ctx context.Context, told fleet.Report) {
 		case <-due.C:
 			return
 		case <-tick.C:
-			if g.client.State().Serial != told.Bundle.Serial || (g.fresh() != nil) != told.Stale || !fleet.SameRuns(g.runs(), told.Runs) || !slices.Equal(g.bad(), told.Bad) {
+			if g.client.State().Serial != told.Bundle.Serial || (g.refuses() != nil) != told.Stale || !fleet.SameRuns(g.runs(), told.Runs) || !slices.Equal(g.bad(), told.Bad) {
 				return
 			}
 		case <-found:

@@ -597,8 +597,12 @@ func (s *Serve) reported(r *http.Request, id string) (fleet.Reply, error) {
 		return fleet.Reply{}, err
 	}
 	before := s.nodes.Gateways()
-	if err := s.nodes.Take(r.Context(), id, said); err != nil {
+	news, err := s.nodes.Take(r.Context(), id, said)
+	if err != nil {
 		return fleet.Reply{}, err
+	}
+	if news && s.Deployments != nil {
+		s.Deployments.Heard()
 	}
 	s.verdicts.Hear(id, said.Bad)
 	if s.nodes.Gateways() != before {

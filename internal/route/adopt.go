@@ -180,7 +180,7 @@ func (t *Table) prepare(ctx context.Context, all []Standing, share int, model fu
 
 // load starts the model of a route, and keeps its bytes.
 func (t *Table) load(ctx context.Context, l *Live, model func(string) ([]byte, error)) error {
-	for _, digest := range l.models() {
+	for _, digest := range l.Models() {
 		if err := t.fetchBytes(ctx, digest, model); err != nil {
 			return err
 		}

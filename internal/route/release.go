@@ -18,7 +18,8 @@ import (
 )
 
 // A ReleaseSpec is what route.release is asked for: another model behind a name that
-// has one, other servers of it, or another shadow. The route's terms stay.
+// has one, other servers of it, or another shadow. The route's terms stay. Or the first
+// model behind a name.
 type ReleaseSpec struct {
 	Name       string          `json:"name" arg:"" help:"the model's name: its id, or tenant/model/id" doc:"the model's name, as tenant/model/id"`
 	ONNX       []byte          `json:"onnx,omitzero" type:"filecontent" xor:"backend" placeholder:"FILE" help:"run this ONNX model in the gateway" doc:"an ONNX model to run in the gateway"`
@@ -159,10 +160,19 @@ type Standing struct {
 	Route
 	Quarantined bool      `json:"quarantined,omitempty"` // nobody may ask the model
 	Deleted     bool      `json:"deleted,omitempty"`     // it is the last route that there was: none leads to the model now
+	New         bool      `json:"new,omitempty"`         // there never was one: it says nothing but the model's name
 	Servers     []Server  `json:"servers,omitempty"`     // how its servers do; only List says it
 	Running     []Running `json:"running,omitempty"`     // how its ONNX models do, of several; only List says it
 	Former      []string  `json:"former,omitempty"`      // digests of what a rollback would need; only what gateways are told says it
 	Parted      bool      `json:"-"`                     // its budgets are a gateway's part already: Adopt leaves them
+}
+
+// before is the route that a release goes on from; nil: there never was one.
+func (s *Standing) before() *Route {
+	if s.New {
+		return nil
+	}
+	return &s.Route
 }
 
 // digest is the hex SHA-256 of all that it says.
@@ -199,7 +209,7 @@ type ReleasePlan struct {
 // newReleasePlan refuses with kind Conflict what would come to nothing.
 func newReleasePlan(was, will Standing) (ReleasePlan, error) {
 	plan := ReleasePlan{Was: was, Will: will, Model: cmp.Or(will.ONNX, will.At())}
-	if all := will.models(); len(all) > 1 {
+	if all := will.Models(); len(all) > 1 {
 		plan.Beside = all[1:]
 	}
 	after, err := will.digest()
@@ -238,13 +248,13 @@ func (t *Table) releasing(ctx context.Context, s ReleaseSpec) (was *Standing, wi
 	if was, err = t.released(ctx, s); err != nil {
 		return nil, will, nil, err
 	}
-	found, err := t.describe(ctx, s.spec(), &was.Route) // without the lock: a server may be slow
+	found, err := t.describe(ctx, s.spec(), was.before()) // without the lock: a server may be slow
 	if err != nil {
 		return nil, will, nil, err
 	}
 	t.changing.Lock()
 	if was, err = t.released(ctx, s); err == nil {
-		will, err = t.compose(ctx, s.spec(), found, &was.Route)
+		will, err = t.compose(ctx, s.spec(), found, was.before())
 	}
 	if err != nil {
 		t.changing.Unlock()
@@ -255,7 +265,9 @@ func (t *Table) releasing(ctx context.Context, s ReleaseSpec) (was *Standing, wi
 
 // released returns the route that a release is for. For a name without one it is the
 // last that there was: who trusted the name should not find another model behind it
-// that nobody approved, and the terms it had are the ones to go on with.
+// that nobody approved, and the terms it had are the ones to go on with. A name that never
+// had one gets its first so, on the terms that new routes have, where others are to approve
+// it ([Table.HoldFirst]).
 func (t *Table) released(ctx context.Context, s ReleaseSpec) (*Standing, error) {
 	model, err := s.spec().Model()
 	if err != nil {
@@ -272,7 +284,7 @@ func (t *Table) released(ctx context.Context, s ReleaseSpec) (*Standing, error) 
 		}
 	}
 	if was == nil {
-		return nil, &pavise.Error{Kind: pavise.NotFound, Msg: fmt.Sprintf("no route leads to %s, and none ever did", model), Hint: "a first model is put, not released: pavise route put"}
+		return &Standing{Route: Route{Model: model}, Quarantined: t.Barred(model), New: true}, nil
 	}
 	return &Standing{Route: *was, Quarantined: t.Barred(model), Deleted: deleted}, nil
 }

@@ -79,13 +79,39 @@ func TestReleaseOfWhatIsAnotherByNow(t *testing.T) {
 	}
 }
 
+// TestFirstRelease brings a name its first model by a release, on the terms of new routes: not
+// without a model, and not once somebody else has put one.
+func TestFirstRelease(t *testing.T) {
+	w := newWorld(t, t.TempDir())
+	if _, err := w.PlanRelease(t.Context(), ReleaseSpec{Name: theModel.String(), Shadow: "http://127.0.0.1:1"}); pavise.KindOf(err) != pavise.Invalid {
+		t.Errorf("a shadow of nothing: %v", err)
+	}
+	spec := ReleaseSpec{Name: theModel.String(), ONNX: softmaxModel()}
+	plan, err := w.PlanRelease(t.Context(), spec)
+	if err != nil || !plan.Was.New || plan.Will.New || plan.Will.MaxRows != defaultMaxRows || plan.Will.Terms.Rate.Count != 1200 {
+		t.Fatalf("%+v %v", plan, err)
+	}
+	w.put(t, nil)
+	if err := w.Release(t.Context(), changing(), spec, plan.Before, unmarked); pavise.KindOf(err) != pavise.Conflict {
+		t.Errorf("the first release beside somebody's put: %v", err)
+	}
+	other := pavise.Name{Tenant: theModel.Tenant, Kind: "model", ID: "another"}
+	spec.Name = other.String()
+	if plan, err = w.PlanRelease(t.Context(), spec); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Release(t.Context(), changing(), spec, plan.Before, unmarked); err != nil {
+		t.Fatal(err)
+	}
+	if now := w.current(other.String()); now == nil || now.ONNX != plan.Model || now.MaxRows != defaultMaxRows {
+		t.Errorf("%+v answers", now)
+	}
+}
+
 // TestReleaseAfterDelete brings another model under a name whose route was deleted: on
 // the terms that it had at the end, and by a plan that is of no route that is there.
 func TestReleaseAfterDelete(t *testing.T) {
 	w := newWorld(t, t.TempDir())
-	if _, err := w.PlanRelease(t.Context(), ReleaseSpec{Name: theModel.String(), ONNX: softmaxModel()}); pavise.KindOf(err) != pavise.NotFound {
-		t.Errorf("release under a name that nobody knows: %v", err)
-	}
 	w.put(t, nil)
 	w.change(t, Spec{Rate: "7/1m", Purpose: "health"})
 	there, err := w.PlanRelease(t.Context(), ReleaseSpec{Name: theModel.String(), ONNX: otherModel("x", 2)})

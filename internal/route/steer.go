@@ -37,7 +37,7 @@ type Course struct {
 func (t *Table) Steer(ctx context.Context, c Course) error {
 	was := t.current(c.Model.String())
 	if was == nil {
-		return &pavise.Error{Kind: pavise.NotFound, Msg: fmt.Sprintf("no route leads to %s", c.Model), Hint: "put it first, with its terms: pavise route put " + c.Model.ID}
+		return &pavise.Error{Kind: pavise.NotFound, Msg: fmt.Sprintf("no route leads to %s", c.Model), Hint: "put it first, with its terms: pavise route put " + c.Model.ID + "; a server of a registered model is proposed, with pavise route release"}
 	}
 	if c.sits(was) {
 		return nil

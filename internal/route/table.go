@@ -82,12 +82,13 @@ func Open(ctx context.Context, g *guard.Guard, db *store.DB, meter *firewall.Met
 	return t, nil
 }
 
-// A Fit says why a model of a tenant, named by its digest, may not answer behind a name that has
-// none yet; nil: it may. Its errors are of kind Denied.
-type Fit func(ctx context.Context, tenant, model string) error
+// A Fit says why a route may not be a name's first by the word of one person; nil: it may. Its
+// errors are of kind Denied.
+type Fit func(ctx context.Context, first Route) error
 
-// HoldFirst has each name's first models held to what may answer. Those that come later are
-// releases, which others approve. It is called before requests come.
+// HoldFirst has each name's first route held to what may answer, where one person puts it.
+// Those that come later are releases, which others approve, and so can the first be. It is
+// called before requests come.
 func (t *Table) HoldFirst(fit Fit) { t.fit = fit }
 
 // startAll starts the routes that the store has.
@@ -112,24 +113,12 @@ func (t *Table) startAll(tx *store.Tx) error {
 }
 
 // stored reads the routes that the store has.
-func stored(tx *store.Tx) (routes []Route, err error) {
-	rows, err := tx.Query(`SELECT route FROM gateway_routes ORDER BY name`)
+func stored(tx *store.Tx) ([]Route, error) {
+	routes, err := store.Docs[Route](tx, `SELECT route FROM gateway_routes ORDER BY name`)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("read the stored routes: %w", err)
 	}
-	defer rows.Close()
-	for rows.Next() {
-		var text string
-		var route Route
-		if err := rows.Scan(&text); err != nil {
-			return nil, err
-		}
-		if err := json.Unmarshal([]byte(text), &route); err != nil {
-			return nil, fmt.Errorf("read a stored route: %w", err)
-		}
-		routes = append(routes, route)
-	}
-	return routes, rows.Err()
+	return routes, nil
 }
 
 // start makes a stored route ready to take requests.
@@ -264,26 +253,12 @@ func (t *Table) Put(ctx context.Context, who pavise.Principal, spec Spec) (place
 			Hint: "propose it: pavise route release " + placed.Model.String() + " with the same model, servers and shadow",
 		}
 	}
-	if last == nil {
-		err = t.fits(ctx, placed.Route)
-	}
-	if err != nil {
-		return Placed{}, err
-	}
-	return placed, t.save(ctx, t.db.Update, placed, nil)
-}
-
-// fits refuses a route on which a model runs that may not answer.
-func (t *Table) fits(ctx context.Context, r Route) error {
-	if t.fit == nil {
-		return nil
-	}
-	for _, model := range r.models() {
-		if err := t.fit(ctx, r.Model.Tenant, model); err != nil {
-			return err
+	if last == nil && t.fit != nil {
+		if err := t.fit(ctx, placed.Route); err != nil {
+			return Placed{}, err
 		}
 	}
-	return nil
+	return placed, t.save(ctx, t.db.Update, placed, nil)
 }
 
 // compose makes the route that the words ask for, of the one that was there, if any,

@@ -401,7 +401,7 @@ func sameWatch(was *Live, r Route) bool {
 // Blobs are the digests of what the route needs beside its words: its models, its
 // calibration.
 func (r Route) Blobs() []string {
-	return slices.DeleteFunc(append(r.models(), r.Calibration), func(d string) bool { return d == "" })
+	return slices.DeleteFunc(append(r.Models(), r.Calibration), func(d string) bool { return d == "" })
 }
 
 // inOrder returns tensors in the order of the ports, those that are there.

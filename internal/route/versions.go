@@ -34,7 +34,7 @@ func (r Route) further() []Version { return r.Versions[min(1, len(r.Versions)):]
 
 // beside reports whether an ONNX model answers, or hears the calls, beside a route's own.
 func (r Route) beside(digest string) bool {
-	return digest != "" && r.ONNX != digest && slices.Contains(r.models(), digest)
+	return digest != "" && r.ONNX != digest && slices.Contains(r.Models(), digest)
 }
 
 // without takes an ONNX model away that is beside a route's own.
@@ -53,8 +53,8 @@ func (r *Route) without(digest string) {
 	}
 }
 
-// models are the digests of all ONNX models that a route runs: its own first.
-func (r Route) models() (all []string) {
+// Models are the digests of all ONNX models that a route runs: its own first.
+func (r Route) Models() (all []string) {
 	if r.ONNX == "" {
 		return nil
 	}
@@ -110,7 +110,7 @@ func (r Route) checkVersions() error {
 	refuse := func(hint, format string, args ...any) error {
 		return &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf(format, args...), Hint: hint}
 	}
-	all := r.models()
+	all := r.Models()
 	switch {
 	case r.ONNX == "" && (len(r.Versions) > 0 || r.ShadowONNX != ""):
 		return refuse("give --onnx FILE, the first of them", "further versions, and a shadow that runs in the gateway, are beside an ONNX model that does, and %s has none", r.Model)
@@ -342,7 +342,7 @@ func (r *running) Infer(ctx context.Context, asked *tensor.Request) (*tensor.Res
 
 // startNative loads the ONNX models of a route.
 func (t *Table) startNative(tx *store.Tx, l *Live) error {
-	for i, digest := range l.models() {
+	for i, digest := range l.Models() {
 		n, err := t.native(tx, l.Model, digest)
 		if err != nil {
 			return err
@@ -429,13 +429,13 @@ func (t *Table) room(r Route, sizes map[string][]byte) error {
 	held := 0
 	for l := range t.All() {
 		for i, n := range l.loaded {
-			if i > 0 && (l.Model != r.Model || sizes[n.Digest()] == nil && slices.Contains(r.models(), n.Digest())) {
+			if i > 0 && (l.Model != r.Model || sizes[n.Digest()] == nil && slices.Contains(r.Models(), n.Digest())) {
 				held += n.Size()
 			}
 		}
 	}
 	more := 0
-	for i, digest := range r.models() {
+	for i, digest := range r.Models() {
 		if i > 0 {
 			more += len(sizes[digest])
 		}

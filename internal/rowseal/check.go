@@ -150,5 +150,7 @@ func (c *ContentProof) check(head *Contents, digest hash) (member bool, err erro
 	if is, ok := c.Path.climb(bucketOf(digest[:], head.Bits), 1<<head.Bits, leaf); !ok || Digest(is) != head.Root {
 		return false, No("it is of another content, or of another seal")
 	}
-	return slices.Contains(c.List, newMarker().mark(c.Salt[:], digest[:])), nil
+	mark := []Mark{tailOf(digest[:]).under(&c.Salt)}
+	marks(mark)
+	return slices.Contains(c.List, mark[0]), nil
 }

@@ -8,6 +8,7 @@ import (
 	"encoding/binary"
 	"io"
 	"slices"
+	"sync"
 
 	"github.com/pavise/pavise/internal/abreast"
 	"github.com/pavise/pavise/internal/proof"
@@ -33,9 +34,10 @@ type contents struct {
 
 	tree   proof.Range
 	seen   []uint64 // complete subtrees, by level
-	seats  []seat   // room for a run, used again, as the other two
-	counts []uint32
-	leaves []hash
+	seats  []seat   // room for a run, used again, as what follows
+	sorted []Mark   // of rows, what marks are made of
+	ends   []uint32 // where in it each bucket ends
+	leaves []byte   // the hashes of buckets
 }
 
 // A seat is a row that is being sorted: its bucket, from the first of the run on, and what its
@@ -66,9 +68,13 @@ func bucketOf(digest []byte, bits int) uint64 {
 	return binary.BigEndian.Uint64(digest) >> (64 - bits)
 }
 
-// scan calls do with the digest of each row.
-func scan(ctx context.Context, rows []stretch, do func(digest []byte) error) error {
-	room := make([]byte, 1<<18)
+// rooms are what digests are read into.
+var rooms = sync.Pool{New: func() any { return new([1 << 17]byte) }}
+
+// scan calls do with the digests of all rows, some at a time.
+func scan(ctx context.Context, rows []stretch, do func(digests []byte) error) error {
+	room := rooms.Get().(*[1 << 17]byte)
+	defer rooms.Put(room)
 	for _, s := range rows {
 		for at := uint64(0); at < s.rows; {
 			if err := ctx.Err(); err != nil {
@@ -78,10 +84,8 @@ func scan(ctx context.Context, rows []stretch, do func(digest []byte) error) err
 			if err := ReadFull(s.digests, room[:n*sha256.Size], int64(at)*sha256.Size); err != nil {
 				return err
 			}
-			for d := room[:n*sha256.Size]; len(d) > 0; d = d[sha256.Size:] {
-				if err := do(d[:sha256.Size]); err != nil {
-					return err
-				}
+			if err := do(room[:n*sha256.Size]); err != nil {
+				return err
 			}
 			at += n
 		}
@@ -109,9 +113,11 @@ func (c *contents) below(ctx context.Context, rows []stretch, prefix uint64, dep
 	width := min(cellBits, c.bits-depth)
 	under := c.bits - depth - width // bits of a bucket's number behind its cell's
 	counts := make([]uint64, 1<<width)
-	err := scan(ctx, rows, func(digest []byte) error {
-		if cell := bucketOf(digest, depth+width); cell>>width == prefix {
-			counts[cell&(1<<width-1)]++
+	err := scan(ctx, rows, func(digests []byte) error {
+		for ; len(digests) > 0; digests = digests[sha256.Size:] {
+			if cell := bucketOf(digests, depth+width); cell>>width == prefix {
+				counts[cell&(1<<width-1)]++
+			}
 		}
 		return nil
 	})
@@ -170,20 +176,46 @@ func (c *contents) batches(counts []uint64, under int) (all []batch) {
 
 // run adds the buckets from first on, so many, which have so many rows together.
 func (c *contents) run(ctx context.Context, rows []stretch, first, buckets, held uint64) error {
+	if err := c.sort(ctx, rows, first, buckets, held); err != nil {
+		return err
+	}
+	c.leaves = slices.Grow(c.leaves[:0], int(buckets)*sha256.Size)[:buckets*sha256.Size]
+	// Pieces end where complete subtrees do, so that most of them are folded beside each other.
+	whole, end := first/pieceBuckets, first+buckets
+	err := Each(ctx, c.workers, int((end-1)/pieceBuckets-whole)+1, func(n int) error {
+		from := max(first, (whole+uint64(n))*pieceBuckets)
+		c.piece(first, from, min(end, (whole+uint64(n)+1)*pieceBuckets))
+		return nil
+	})
+	if err == nil {
+		c.add(first)
+	}
+	return err
+}
+
+const (
+	bucketLevel  = 9
+	pieceBuckets = 1 << bucketLevel // that one worker hashes at a time
+)
+
+// sort puts what marks are made of in the order of the buckets, and says where each ends.
+func (c *contents) sort(ctx context.Context, rows []stretch, first, buckets, held uint64) error {
 	c.seats = slices.Grow(c.seats[:0], int(held))
-	c.counts = slices.Grow(c.counts[:0], int(buckets))[:buckets]
-	clear(c.counts)
+	c.ends = slices.Grow(c.ends[:0], int(buckets)+1)[:buckets+1]
+	clear(c.ends)
 	if held > 0 {
-		err := scan(ctx, rows, func(digest []byte) error {
-			i := bucketOf(digest, c.bits) - first // which wraps around where it is less
-			if i >= buckets {
-				return nil
+		err := scan(ctx, rows, func(digests []byte) error {
+			for ; len(digests) > 0; digests = digests[sha256.Size:] {
+				i := bucketOf(digests, c.bits) - first // which wraps around where it is less
+				if i >= buckets {
+					continue
+				}
+				if uint64(len(c.seats)) == held {
+					return errMoved
+				}
+				c.seats = append(c.seats, seat{uint32(i), tailOf(digests[:sha256.Size])})
+				c.ends[i+1]++
 			}
-			if uint64(len(c.seats)) == held {
-				return errMoved
-			}
-			c.seats = append(c.seats, seat{uint32(i), Mark(digest[sha256.Size-saltSize:])})
-			c.counts[i]++
 			return nil
 		})
 		if err != nil {
@@ -193,50 +225,49 @@ func (c *contents) run(ctx context.Context, rows []stretch, first, buckets, held
 	if uint64(len(c.seats)) < held {
 		return errMoved
 	}
-	ends := arrange(c.seats, c.counts)
-	c.leaves = slices.Grow(c.leaves[:0], int(buckets))[:buckets]
-	const piece = 1 << 12
-	err := Each(ctx, c.workers, (int(buckets)+piece-1)/piece, func(n int) error {
-		from, to := n*piece, min((n+1)*piece, int(buckets))
-		salt := make([]byte, (to-from)*saltSize)
-		c.salts.fill(salt, first+uint64(from))
-		room := newBucket()
-		for at := from; at < to; at += bucketsAtOnce {
-			for i := at; i < min(at+bucketsAtOnce, to); i++ {
-				room.add(salt[(i-from)*saltSize:][:saltSize], c.seats[ends[i]-c.counts[i]:ends[i]])
-			}
-			room.flush(c.leaves[at:])
-		}
-		return nil
-	})
-	if err == nil {
-		c.add(first, c.leaves)
+	// Where each bucket begins, which moves to its end as its rows are put there.
+	for i := range buckets {
+		c.ends[i+1] += c.ends[i]
 	}
-	return err
+	c.sorted = slices.Grow(c.sorted[:0], int(held))[:held]
+	for i := range c.seats {
+		at := &c.ends[c.seats[i].bucket]
+		c.sorted[*at] = c.seats[i].tail
+		*at++
+	}
+	return nil
 }
 
-// arrange sorts rows by their buckets, in place, and returns where each bucket ends (McIlroy,
-// Bostic and McIlroy, "Engineering radix sort", 1993: American flag sort).
-func arrange(seats []seat, counts []uint32) (ends []uint32) {
-	ends = make([]uint32, len(counts)) // while the buckets are filled, how far they are
-	sum := uint32(0)
-	for i, n := range counts {
-		ends[i] = sum
-		sum += n
+// piece hashes the buckets from one up to another, of a run that begins with first. Where they are a
+// whole piece and nobody asks for what is in it, the first leaf becomes the root over them.
+func (c *contents) piece(first, from, to uint64) {
+	b := buckets.Get().(*bucket)
+	b.salt = slices.Grow(b.salt[:0], int(to-from)*saltSize)[:(to-from)*saltSize]
+	c.salts.fill(b.salt, from)
+	leaves := c.leaves[(from-first)*sha256.Size : (to-first)*sha256.Size]
+	begin := uint32(0)
+	if from > first {
+		begin = c.ends[from-first-1]
 	}
-	sum = 0
-	for i, n := range counts {
-		for sum += n; ends[i] < sum; ends[i]++ {
-			s := seats[ends[i]]
-			for s.bucket != uint32(i) {
-				to := &ends[s.bucket]
-				s, seats[*to] = seats[*to], s
-				*to++
-			}
-			seats[ends[i]] = s
+	out := leaves[:0]
+	for i := range to - from {
+		end := c.ends[from-first+i]
+		b.add((*Mark)(b.salt[i*saltSize:]), c.sorted[begin:end])
+		begin = end
+		if len(b.ends) == bucketsAtOnce {
+			out = b.flush(out)
 		}
 	}
-	return ends
+	b.flush(out)
+	if c.folds(from, to) {
+		b.folder.fold(leaves)
+	}
+	buckets.Put(b) // but not where something panics, and leaves half of its work
+}
+
+// folds reports whether the buckets from one up to another are folded by who hashes them.
+func (c *contents) folds(from, to uint64) bool {
+	return to-from == pieceBuckets && c.leaf == nil && c.node == nil
 }
 
 // crowded adds a bucket of very many rows, which must be the same few over and over.
@@ -245,21 +276,23 @@ func (c *contents) crowded(ctx context.Context, rows []stretch, number uint64) e
 	if err != nil {
 		return err
 	}
-	salt := c.salts.one(number)
-	room, leaf := newBucket(), make([]hash, 1)
-	room.add(salt[:], different)
-	room.flush(leaf)
-	c.add(number, leaf)
+	salt := Mark(c.salts.one(number))
+	b := newBucket()
+	b.add(&salt, different)
+	c.leaves = b.flush(c.leaves[:0])
+	c.add(number)
 	return nil
 }
 
-// different returns the different rows of a bucket.
-func (c *contents) different(ctx context.Context, rows []stretch, number uint64) (list []seat, err error) {
+// different returns what the marks of the different rows of a bucket are made of.
+func (c *contents) different(ctx context.Context, rows []stretch, number uint64) (list []Mark, err error) {
 	set := map[Mark]bool{}
-	err = scan(ctx, rows, func(digest []byte) error {
-		if tail := Mark(digest[sha256.Size-saltSize:]); bucketOf(digest, c.bits) == number && !set[tail] {
-			set[tail] = true
-			list = append(list, seat{tail: tail})
+	err = scan(ctx, rows, func(digests []byte) error {
+		for ; len(digests) > 0; digests = digests[sha256.Size:] {
+			if tail := tailOf(digests[:sha256.Size]); bucketOf(digests, c.bits) == number && !set[tail] {
+				set[tail] = true
+				list = append(list, tail)
+			}
 		}
 		return nil
 	})
@@ -267,76 +300,108 @@ func (c *contents) different(ctx context.Context, rows []stretch, number uint64)
 }
 
 // add takes the hashes of the buckets that follow, which are from first on.
-func (c *contents) add(first uint64, leaves []hash) {
+func (c *contents) add(first uint64) {
 	node := func(k int, root proof.Hash) {
 		if c.node != nil {
 			c.node(k, c.seen[k], root)
 		}
 		c.seen[k]++
 	}
-	for i, leaf := range leaves {
+	end := first + uint64(len(c.leaves)/sha256.Size)
+	for at := first; at < end; {
+		leaf := hash(c.leaves[(at-first)*sha256.Size:])
+		if c.folds(at, min(end, at/pieceBuckets*pieceBuckets+pieceBuckets)) {
+			c.tree.Add(bucketLevel, leaf, node)
+			at += pieceBuckets
+			continue
+		}
 		if c.leaf != nil {
-			c.leaf(first+uint64(i), leaf)
+			c.leaf(at, leaf)
 		}
 		c.tree.Add(0, leaf, node)
+		at++
 	}
 }
 
-// A bucket is room to make the entries of buckets in.
+// A bucket is room to make the entries of buckets in. It is for one goroutine.
 type bucket struct {
-	marker  *marker
 	marks   []Mark
-	text    []byte   // of the entries that wait to be hashed, one behind the other
-	ends    []int    // where in it each ends
+	salts   []*Mark  // of each bucket that waits
+	ends    []int    // where in marks each ends
+	text    []byte   // their entries, one behind the other
 	entries [][]byte // the same, cut
-	hashes  []byte
+	salt    []byte   // room for those of a piece
+	folder  folder
 }
 
 // bucketsAtOnce is how many buckets are hashed together.
-const bucketsAtOnce = 32
+const bucketsAtOnce = 128
 
-func newBucket() *bucket { return &bucket{marker: newMarker()} }
+func newBucket() *bucket { return &bucket{folder: newFolder()} }
 
-// list makes the marks of the different rows among some, rising. They are good until the next
-// call.
-func (b *bucket) list(salt []byte, rows []seat) []Mark {
-	const few = 64
-	b.marks = b.marks[:0]
-	for i := range rows {
-		m := b.marker.mark(salt, rows[i].tail[:])
-		at := len(b.marks)
-		b.marks = append(b.marks, m)
-		for ; at > 0 && len(rows) <= few && bytes.Compare(m[:], b.marks[at-1][:]) < 0; at-- {
-			b.marks[at] = b.marks[at-1]
-		}
-		b.marks[at] = m
-	}
-	if len(rows) > few {
-		slices.SortFunc(b.marks, func(x, y Mark) int { return bytes.Compare(x[:], y[:]) })
-	}
-	b.marks = slices.Compact(b.marks)
-	return b.marks
-}
+// buckets have room that was used.
+var buckets = sync.Pool{New: func() any { return newBucket() }}
 
 // add has the entry of a bucket hashed with others.
-func (b *bucket) add(salt []byte, rows []seat) {
-	b.text = appendBucket(b.text, salt, b.list(salt, rows))
-	b.ends = append(b.ends, len(b.text))
+func (b *bucket) add(salt *Mark, rows []Mark) {
+	for i := range rows {
+		b.marks = append(b.marks, rows[i].under(salt))
+	}
+	b.salts, b.ends = append(b.salts, salt), append(b.ends, len(b.marks))
 }
 
-// flush writes the hashes of the entries that were added, in their order.
-func (b *bucket) flush(leaves []hash) {
+// flush appends the hashes of the entries that were added, in their order.
+func (b *bucket) flush(out []byte) []byte {
+	marks(b.marks)
 	from := 0
-	b.entries = b.entries[:0]
-	for _, end := range b.ends {
-		b.entries = append(b.entries, b.text[from:end])
+	b.text, b.entries = b.text[:0], b.entries[:0]
+	b.text = slices.Grow(b.text, len(b.ends)*(1+saltSize)+len(b.marks)*saltSize)
+	for i, end := range b.ends {
+		at := len(b.text)
+		b.text = appendBucket(b.text, b.salts[i][:], rising(b.marks[from:end]))
+		b.entries = append(b.entries, b.text[at:])
 		from = end
 	}
-	b.hashes = abreast.Sum(b.hashes[:0], b.entries...)
-	for i := range b.ends {
-		leaves[i] = hash(b.hashes[i*sha256.Size:])
+	out = abreast.Sum(out, b.entries...)
+	clear(b.salts) // they are of others
+	b.marks, b.salts, b.ends = b.marks[:0], b.salts[:0], b.ends[:0]
+	return out
+}
+
+// rising sorts marks, in place, and returns the different ones.
+func rising(list []Mark) []Mark {
+	const few = 32
+	if len(list) > few {
+		slices.SortFunc(list, func(x, y Mark) int { return bytes.Compare(x[:], y[:]) })
+		return slices.Compact(list)
 	}
-	b.text, b.ends = b.text[:0], b.ends[:0]
+	// Each takes the place that those before it leave: no branch has to be guessed.
+	var begins [few]uint64
+	var place [few]uint8
+	var from [few]Mark
+	for i := range list {
+		from[i] = list[i]
+		begin := binary.BigEndian.Uint64(list[i][:])
+		behind := uint8(0)
+		for j, other := range begins[:i] {
+			before := uint8(0)
+			if other <= begin {
+				before = 1
+			}
+			behind += before
+			place[j] += 1 - before
+		}
+		begins[i], place[i] = begin, behind
+	}
+	for i := range list {
+		list[place[i]] = from[i]
+	}
+	for i := 1; i < len(list); i++ { // of those that begin alike, which are hardly ever two
+		for at := i; at > 0 && list[at].less(&list[at-1]); at-- {
+			list[at], list[at-1] = list[at-1], list[at]
+		}
+	}
+	return slices.Compact(list)
 }
 
 // appendBucket spells the entry of a bucket as the tree hashes it.

@@ -3,11 +3,14 @@ package rowseal
 import (
 	"bytes"
 	"context"
+	"crypto/aes"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"os"
 	"slices"
 	"testing"
@@ -27,11 +30,13 @@ func spillOf(t *testing.T, asked *int) Spill {
 // plainly makes the root of the tree of contents as the specification says, all at once.
 func plainly(bits int, digests []byte) hash {
 	byBucket := map[uint64][]Mark{}
-	salts, marker := contentsSalts(nil), newMarker()
+	salts := contentsSalts(nil)
 	for d := digests; len(d) > 0; d = d[sha256.Size:] {
 		n := bucketOf(d, bits)
-		salt := salts.one(n)
-		byBucket[n] = append(byBucket[n], marker.mark(salt[:], d[:sha256.Size]))
+		salt := Mark(salts.one(n))
+		mark := []Mark{tailOf(d[:sha256.Size]).under(&salt)}
+		marks(mark)
+		byBucket[n] = append(byBucket[n], mark...)
 	}
 	var tree proof.Range
 	for n := range uint64(1) << bits {
@@ -81,10 +86,91 @@ func TestContentsInParts(t *testing.T) {
 				if got, err := c.root(t.Context()); err != nil || got != want || leaves != 1<<bits {
 					t.Errorf("%d bits, %d rows, %d at a time: another root, or %d leaves; %v", bits, len(rows)/32, most, leaves, err)
 				}
+				quiet := contents{bits: bits, salts: c.salts, workers: 2, most: most, spill: spillOf(t, new(int)), rows: c.rows}
+				if got, err := quiet.root(t.Context()); err != nil || got != want {
+					t.Errorf("%d bits, %d rows, %d at a time: another root where nobody asks for leaves; %v", bits, len(rows)/32, most, err)
+				}
 				if many := uint64(len(rows)/32) > most; many != (asked == 1) {
 					t.Errorf("%d bits, %d rows, %d at a time: %d files were opened", bits, len(rows)/32, most, asked)
 				}
 			}
+		}
+	}
+}
+
+// TestRising sorts marks: few, many, some of which begin alike or are the same.
+func TestRising(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	for n := range 80 {
+		for _, different := range []int{1, 3, 1 << 30} {
+			list := make([]Mark, n)
+			for i := range list {
+				list[i][random.IntN(2)*8+3] = byte(random.IntN(different))
+				list[i][15] = byte(random.IntN(different))
+			}
+			want := slices.Clone(list)
+			slices.SortFunc(want, func(a, b Mark) int { return bytes.Compare(a[:], b[:]) })
+			if got := rising(list); !slices.Equal(got, slices.Compact(want)) {
+				t.Fatalf("%d marks of %d: %v", n, different, got)
+			}
+		}
+	}
+}
+
+// TestMarks holds marks to what the specification says of one.
+func TestMarks(t *testing.T) {
+	key := sha256.Sum256([]byte(FormatSeal + " marks"))
+	block, err := aes.NewCipher(key[:16])
+	if err != nil {
+		t.Fatal(err)
+	}
+	digest, salt := proof.Leaf([]byte("a row")), Mark{1, 2, 3, 15: 9}
+	var x, want Mark
+	for i := range x {
+		x[i] = digest[16+i] ^ salt[i]
+	}
+	block.Encrypt(want[:], x[:])
+	for i := range x {
+		want[i] ^= x[i]
+	}
+	list := []Mark{tailOf(digest[:]).under(&salt)}
+	if marks(list); list[0] != want {
+		t.Fatalf("%x, and not %x", list[0], want)
+	}
+}
+
+// TestBlocksInParts tells rows in parts of any size, of more blocks than wait at a time: they are
+// those that the specification says, in their order.
+func TestBlocksInParts(t *testing.T) {
+	var digests []byte
+	for i := range 3*maxBlock + 9000 {
+		d := proof.Leaf(fmt.Append(nil, i))
+		if i < 2*maxBlock+50 {
+			d[31] |= 1 // so that 4,096 end a block
+		}
+		digests = append(digests, d[:]...)
+	}
+	var want, file []byte
+	for from, at := 0, 0; at < len(digests); at += 32 {
+		if rows := (at-from)/32 + 1; digests[at+31] == 0 || rows == maxBlock || at+32 == len(digests) {
+			ends := append(binary.BigEndian.AppendUint32(nil, uint32(rows)), 0)
+			sum := sha256.Sum256(slices.Concat([]byte{tagBlock}, digests[from:at+32], ends))
+			want = binary.BigEndian.AppendUint32(append(want, sum[:]...), uint32(rows))
+			want, file = append(append(want, 0, 0, 0, 1), ends...), append(file, sum[:]...)
+			from = at + 32
+		}
+	}
+	sum := sha256.Sum256(append([]byte{tagFile}, file...))
+	for _, part := range []int{1, 7, 1000, 3*maxBlock + 9000} {
+		var got bytes.Buffer
+		rows := NewRows(&got)
+		for left := digests; len(left) > 0; left = left[min(part*32, len(left)):] {
+			if err := rows.Add(left[:min(part*32, len(left))]); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := rows.close(); err != nil || !bytes.Equal(got.Bytes(), want) || !bytes.Equal(rows.file.Sum(nil), sum[:]) {
+			t.Errorf("in parts of %d rows: other blocks, %v", part, err)
 		}
 	}
 }

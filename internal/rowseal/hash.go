@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"math/bits"
 
+	"github.com/pavise/pavise/internal/abreast"
 	"github.com/pavise/pavise/internal/proof"
 )
 
@@ -40,6 +41,7 @@ func (d *Digest) UnmarshalText(text []byte) error {
 // Those of leaves and nodes are of RFC 6962, section 2.1.
 const (
 	tagLeaf     = 0x00 // a row, a block of bytes, an entry of a tree
+	tagNode     = 0x01 // two of them, or of what is made of them
 	tagBlock    = 0x02 // the digests of a block of rows
 	tagFile     = 0x03 // the digests of a file's blocks
 	tagPlace    = 0x04 // a row's digest under the salt of its place
@@ -118,37 +120,38 @@ func (m *Mark) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// A marker makes marks. It is for one goroutine.
-type marker struct {
-	permutation cipher.Block // AES-128 under a key that is no secret
-	in, out     Mark
-}
-
-func newMarker() *marker {
+// marking is what marks are made with: AES-128 under a key that is no secret.
+var marking = func() *abreast.Permutation {
 	sum := sha256.Sum256([]byte(FormatSeal + " marks"))
-	block, err := aes.NewCipher(sum[:16])
-	if err != nil {
-		panic("rowseal: " + err.Error()) // the key is 16 bytes long
-	}
-	return &marker{permutation: block}
+	return abreast.NewPermutation([saltSize]byte(sum[:]))
+}()
+
+// marks hides rows of a bucket, or of several, each of which is d + s by now: it becomes p(d + s) +
+// d + s, where p is the permutation, d the last 128 bits of the row's digest, s the bucket's salt
+// and + exclusive or (Bellare, Hoang, Keelveedhi and Rogaway, "Efficient garbling from a fixed-key
+// blockcipher", 2013). It is enough here, and a small part of the price of SHA-256, because the salt
+// is bound by the entry that the mark stands in.
+func marks(rows []Mark) { abreast.OneWay(marking, rows) }
+
+// tailOf is the part of a digest of which marks are made.
+func tailOf(digest []byte) Mark { return Mark(digest[sha256.Size-saltSize:]) }
+
+// under is d + s.
+func (m Mark) under(salt *Mark) Mark {
+	const half = saltSize / 2
+	binary.NativeEndian.PutUint64(m[:], binary.NativeEndian.Uint64(m[:])^binary.NativeEndian.Uint64(salt[:]))
+	binary.NativeEndian.PutUint64(m[half:], binary.NativeEndian.Uint64(m[half:])^binary.NativeEndian.Uint64(salt[half:]))
+	return m
 }
 
-// mark hides a row's digest in a bucket whose salt is s: p(d + s) + d + s, where p is the
-// permutation, d the last 128 bits of the digest and + exclusive or (Bellare, Hoang,
-// Keelveedhi and Rogaway, "Efficient garbling from a fixed-key blockcipher", 2013). It is
-// enough here, and an eighth of the price of SHA-256, because the salt is bound by the entry
-// that the mark stands in.
-func (m *marker) mark(salt, digest []byte) Mark {
+// less reports whether a mark stands before another.
+func (m *Mark) less(other *Mark) bool {
 	const half = saltSize / 2
-	d := digest[len(digest)-saltSize:]
-	x := binary.NativeEndian.Uint64(d) ^ binary.NativeEndian.Uint64(salt)
-	y := binary.NativeEndian.Uint64(d[half:]) ^ binary.NativeEndian.Uint64(salt[half:])
-	binary.NativeEndian.PutUint64(m.in[:], x)
-	binary.NativeEndian.PutUint64(m.in[half:], y)
-	m.permutation.Encrypt(m.out[:], m.in[:])
-	binary.NativeEndian.PutUint64(m.out[:], x^binary.NativeEndian.Uint64(m.out[:]))
-	binary.NativeEndian.PutUint64(m.out[half:], y^binary.NativeEndian.Uint64(m.out[half:]))
-	return m.out
+	a, b := binary.BigEndian.Uint64(m[:]), binary.BigEndian.Uint64(other[:])
+	if a == b {
+		a, b = binary.BigEndian.Uint64(m[half:]), binary.BigEndian.Uint64(other[half:])
+	}
+	return a < b
 }
 
 // groupRows is how many rows share an entry of the tree of places: fewer, and the tree costs

@@ -114,7 +114,11 @@ func (x *Index) ProveContent(ctx context.Context, m *Manifest, digest Hash, work
 		return nil, Damaged("its rows do not make the seal's tree of contents")
 	}
 	rows, err := tree.different(ctx, tree.rows, number)
-	made.List = append(made.List, newBucket().list(made.Salt[:], rows)...)
+	for _, row := range rows {
+		made.List = append(made.List, row.under(&made.Salt))
+	}
+	marks(made.List)
+	made.List = rising(made.List)
 	return made, err
 }
 

@@ -70,9 +70,9 @@ type cutter struct {
 	width     int // cells of every record: those of the first; 0: nobody counts them; -1: nobody has yet
 }
 
-// manyLeaves is how many rows wait at most: more than a few, so that both lanes have work, and so
+// manyLeaves is how many rows wait at most: more than a few, so that all lanes have work, and so
 // few that they still are in the processor's cache.
-const manyLeaves = 256
+const manyLeaves = 1024
 
 // wait has a row hashed with others, as a leaf of RFC 6962, in place: the byte before a row is
 // the end of the row before, which nobody needs any more.
@@ -374,17 +374,22 @@ func wideText(head []byte) bool {
 }
 
 // Rows takes the digests of rows in order and makes the blocks of them, each of which goes out
-// as soon as it is whole: a file may have any number. Blocks end where a row's digest says so, one
+// soon after it is whole: a file may have any number. Blocks end where a row's digest says so, one
 // in 256, so that a row put in or taken out moves no block but its own.
 type Rows struct {
-	bom    bool // the file begins with a byte order mark
-	rows   uint64
-	open   block
-	begun  bool // the open block's bytes have come to the hasher
-	hasher hasher
-	file   hasher                  // of the digests of the blocks
-	out    func(done *block) error // is handed each block, which is good until it returns
+	bom  bool // the file begins with a byte order mark
+	rows uint64
+	open block
+	text []byte                  // what is hashed of blocks that wait for others, one behind the other, and of the open one
+	at   []int                   // where in it each begins, the open one last
+	wait []block                 // those that are whole
+	cut  [][]byte                // of text
+	file hasher                  // of the digests of the blocks
+	out  func(done *block) error // is handed each block, which is good until it returns
 }
+
+// manyText is how many bytes of blocks wait at most.
+const manyText = 256 << 10
 
 // A block is some rows, one behind the other.
 type block struct {
@@ -415,7 +420,7 @@ func NewRows(out io.Writer) *Rows {
 
 // newRows is NewRows for who wants the blocks themselves.
 func newRows(out func(done *block) error) *Rows {
-	t := &Rows{hasher: sha256.New(), file: sha256.New(), out: out}
+	t := &Rows{text: []byte{tagBlock}, at: []int{0}, file: sha256.New(), out: out}
 	t.file.Write([]byte{tagFile})
 	return t
 }
@@ -443,16 +448,19 @@ func (t *Rows) add(digests []byte, ends []run) error {
 		}
 		t.open.rows++
 		if digests[at+sha256.Size-1] == 0 || t.open.rows == maxBlock {
-			t.write(digests[from : at+sha256.Size])
-			if err := t.close(); err != nil {
+			t.text = append(t.text, digests[from:at+sha256.Size]...)
+			from = at + sha256.Size
+			if t.end(); len(t.text) < manyText {
+				continue
+			}
+			if err := t.flush(); err != nil {
 				return err
 			}
-			from = at + sha256.Size
 		}
 	}
-	t.write(digests[from:])
+	t.text = append(t.text, digests[from:]...)
 	t.rows += uint64(len(digests) / sha256.Size)
-	return nil
+	return t.flush()
 }
 
 func (b *block) ended(e end) {
@@ -463,16 +471,40 @@ func (b *block) ended(e end) {
 	b.ends = append(b.ends, run{1, e})
 }
 
-func (t *Rows) write(b []byte) {
-	if len(b) == 0 {
-		return
+// end ends the open block, which waits to be hashed with others.
+func (t *Rows) end() {
+	t.text = appendRuns(t.text, t.open.ends)
+	t.at = append(t.at, len(t.text))
+	t.text = append(t.text, tagBlock)
+	n := len(t.wait)
+	if n < cap(t.wait) {
+		t.wait = t.wait[:n+1]
+	} else {
+		t.wait = append(t.wait, block{})
 	}
-	if !t.begun {
-		t.begun = true
-		t.hasher.Reset()
-		t.hasher.Write([]byte{tagBlock})
+	t.wait[n], t.open = t.open, block{ends: t.wait[n].ends[:0]}
+}
+
+// flush hashes the blocks that wait, and hands them out.
+func (t *Rows) flush() error {
+	if len(t.wait) == 0 {
+		return nil
 	}
-	t.hasher.Write(b)
+	t.cut = t.cut[:0]
+	for i := range t.wait {
+		t.cut = append(t.cut, t.text[t.at[i]:t.at[i+1]])
+	}
+	digests := abreast.Sum(nil, t.cut...)
+	t.file.Write(digests)
+	for i := range t.wait {
+		t.wait[i].digest = hash(digests[i*sha256.Size:])
+		if err := t.out(&t.wait[i]); err != nil {
+			return err
+		}
+	}
+	t.text = append(t.text[:0], t.text[t.at[len(t.wait)]:]...)
+	t.at, t.wait = t.at[:1], t.wait[:0]
+	return nil
 }
 
 // close ends the open block, if it has rows.
@@ -480,12 +512,8 @@ func (t *Rows) close() error {
 	if t.open.rows == 0 {
 		return nil
 	}
-	t.hasher.Write(appendRuns(nil, t.open.ends))
-	t.hasher.Sum(t.open.digest[:0])
-	t.file.Write(t.open.digest[:])
-	err := t.out(&t.open)
-	t.open, t.begun = block{ends: t.open.ends[:0]}, false
-	return err
+	t.end()
+	return t.flush()
 }
 
 // appendRuns spells how rows end.

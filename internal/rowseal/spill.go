@@ -49,14 +49,19 @@ func (c *contents) deal(ctx context.Context, spill *os.File, batches []batch, wi
 		p.at, p.held = p.at+int64(p.held), 0
 		return spillFault(err)
 	}
-	err := scan(ctx, c.rows, func(digest []byte) error {
-		i := batchOf[bucketOf(digest, width)]
-		p := &piles[i]
-		copy(room[int(i)*size+p.held:], digest)
-		if p.held += sha256.Size; p.held < size {
-			return nil
+	err := scan(ctx, c.rows, func(digests []byte) error {
+		for ; len(digests) > 0; digests = digests[sha256.Size:] {
+			i := batchOf[bucketOf(digests, width)]
+			p := &piles[i]
+			*(*hash)(room[int(i)*size+p.held:]) = hash(digests)
+			if p.held += sha256.Size; p.held < size {
+				continue
+			}
+			if err := flush(i); err != nil {
+				return err
+			}
 		}
-		return flush(i)
+		return nil
 	})
 	for i := 0; i < len(piles) && err == nil; i++ {
 		if err = flush(uint32(i)); err == nil && piles[i].at < piles[i].end {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/sha256"
 	"io"
+	"slices"
+	"sync"
 
 	"github.com/pavise/pavise/internal/abreast"
 	"github.com/pavise/pavise/internal/proof"
@@ -26,15 +28,19 @@ type places struct {
 type grouper struct {
 	rows   *abreast.Rack // of one group: each row's digest under its salt
 	groups *abreast.Rack
-	leaves []byte
+	folder folder
+
+	digests, salt []byte // room for those of a piece
+	leaves        []byte // the hashes of groups
 }
 
 // groupsAtOnce is how many groups are hashed together.
 const groupsAtOnce = 32
 
-func newGrouper() *grouper {
-	return &grouper{rows: abreast.NewRack(saltedSize, groupRows), groups: abreast.NewRack(1+groupRows*sha256.Size, groupsAtOnce)}
-}
+// groupers have room that was used: a piece has more of it than its hashes.
+var groupers = sync.Pool{New: func() any {
+	return &grouper{rows: abreast.NewRack(saltedSize, groupRows), groups: abreast.NewRack(1+groupRows*sha256.Size, groupsAtOnce), folder: newFolder()}
+}}
 
 // entry writes the salted digests of a group's rows behind into, in the same place where it has room.
 func (g *grouper) entry(into, digests, salt []byte) []byte {
@@ -45,10 +51,9 @@ func (g *grouper) entry(into, digests, salt []byte) []byte {
 	return g.rows.Sum(into, n)
 }
 
-// hash calls take with the hash of each of at most so many groups as are hashed together.
-func (g *grouper) hash(digests, salt []byte, take func(hash)) {
+// hash adds the hash of each of at most so many groups as are hashed together to the leaves.
+func (g *grouper) hash(digests, salt []byte) {
 	const whole = groupRows * sha256.Size
-	g.leaves = g.leaves[:0]
 	n := len(digests) / whole
 	for i := range n {
 		entry := g.groups.Message(i)
@@ -59,24 +64,22 @@ func (g *grouper) hash(digests, salt []byte, take func(hash)) {
 	if rest := digests[n*whole:]; len(rest) > 0 { // the tree's last group
 		g.leaves = abreast.Sum(g.leaves, g.entry([]byte{tagLeaf}, rest, salt[n*groupRows*saltSize:]))
 	}
-	for left := g.leaves; len(left) > 0; left = left[sha256.Size:] {
-		take(hash(left[:sha256.Size]))
-	}
 }
 
-// leaves calls take with the hash of each group from lo up to hi, which are not too many.
-func (p *places) leaves(lo, hi uint64, take func(hash)) error {
+// piece makes the leaves those of the groups from lo up to hi, which are not too many.
+func (p *places) piece(g *grouper, lo, hi uint64) error {
 	first, end := lo*groupRows, min(hi*groupRows, p.rows)
-	digests := make([]byte, (end-first)*sha256.Size)
-	if err := ReadFull(p.digests, digests, int64(first)*sha256.Size); err != nil {
+	n := int(end - first)
+	g.digests = slices.Grow(g.digests[:0], n*sha256.Size)[:n*sha256.Size]
+	if err := ReadFull(p.digests, g.digests, int64(first)*sha256.Size); err != nil {
 		return err
 	}
-	salt := make([]byte, (end-first)*saltSize)
-	p.salts.fill(salt, first)
-	g := newGrouper()
-	for len(digests) > 0 {
+	g.salt = slices.Grow(g.salt[:0], n*saltSize)[:n*saltSize]
+	p.salts.fill(g.salt, first)
+	g.leaves = g.leaves[:0]
+	for digests, salt := g.digests, g.salt; len(digests) > 0; {
 		n := min(groupsAtOnce*groupRows, len(digests)/sha256.Size)
-		g.hash(digests[:n*sha256.Size], salt, take)
+		g.hash(digests[:n*sha256.Size], salt)
 		digests, salt = digests[n*sha256.Size:], salt[n*saltSize:]
 	}
 	return nil
@@ -84,15 +87,28 @@ func (p *places) leaves(lo, hi uint64, take func(hash)) error {
 
 // subtree returns the root over the groups from lo up to hi.
 func (p *places) subtree(lo, hi uint64) (hash, error) {
+	g := groupers.Get().(*grouper)
+	defer groupers.Put(g)
 	var tree proof.Range
+	err := p.add(&tree, g, lo, hi)
+	return tree.Root(), err
+}
+
+// add adds the groups from lo up to hi to a tree.
+func (p *places) add(tree *proof.Range, g *grouper, lo, hi uint64) error {
 	for lo < hi {
 		next := min(lo+pieceGroups, hi)
-		if err := p.leaves(lo, next, func(h hash) { tree.Add(0, h, nil) }); err != nil {
-			return hash{}, err
+		if err := p.piece(g, lo, next); err != nil {
+			return err
+		}
+		if next-lo == pieceGroups {
+			tree.Add(pieceLevel, g.folder.fold(g.leaves), nil)
+		} else {
+			g.folder.add(tree, g.leaves)
 		}
 		lo = next
 	}
-	return tree.Root(), nil
+	return nil
 }
 
 // root returns the root of the tree.
@@ -111,9 +127,9 @@ func (p *places) root(ctx context.Context, workers int) (hash, error) {
 	for _, root := range pieces {
 		tree.Add(pieceLevel, root, nil)
 	}
-	if whole*pieceGroups < n { // else all are in pieces, of which the last group may be short
-		err = p.leaves(whole*pieceGroups, n, func(h hash) { tree.Add(0, h, nil) })
-	}
+	g := groupers.Get().(*grouper)
+	defer groupers.Put(g)
+	err = p.add(&tree, g, whole*pieceGroups, n) // what is in no piece
 	return tree.Root(), err
 }
 

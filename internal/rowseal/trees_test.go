@@ -48,3 +48,23 @@ func groupOf(of salts, digests []byte, first, rows uint64) hash {
 	}
 	return proof.Leaf(entry)
 }
+
+// TestFold adds leaves in parts of any size: the root is that over the leaves one by one.
+func TestFold(t *testing.T) {
+	f := newFolder()
+	for _, parts := range [][]int{{0}, {1}, {2}, {3}, {64}, {200}, {255, 1}, {1, 1, 7}, {5, 300}, {96, 32, 1000}, {1 << 10, 77}} {
+		var got, want proof.Range
+		for _, n := range parts {
+			var leaves []byte
+			for i := range n {
+				h := proof.Leaf([]byte{byte(i), byte(n)})
+				want.Add(0, h, nil)
+				leaves = append(leaves, h[:]...)
+			}
+			f.add(&got, leaves)
+		}
+		if got.Size() != want.Size() || got.Root() != want.Root() {
+			t.Errorf("%d leaves have another root", parts)
+		}
+	}
+}

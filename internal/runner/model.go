@@ -110,6 +110,9 @@ func aliasRunner[Ask any](rooms *Rooms, spec func(Ask) registry.AliasSpec, do fu
 				return change.Plan{}, err
 			}
 			p, err := rooms.Models.PlanAlias(ctx, on, ask)
+			if err == nil {
+				err = unaltered(ctx, rooms.Models, on, ask.Version)
+			}
 			if err != nil {
 				return change.Plan{}, err
 			}
@@ -117,12 +120,31 @@ func aliasRunner[Ask any](rooms *Rooms, spec func(Ask) registry.AliasSpec, do fu
 		},
 		Run: func(ctx context.Context, act change.Act) error {
 			ask, err := read(act.Request)
+			if err == nil {
+				err = unaltered(ctx, rooms.Models, act.On, ask.Version)
+			}
 			if err != nil {
 				return err
 			}
 			return do(ctx, act.On, ask, approvedAct(act))
 		},
 	}
+}
+
+// unaltered refuses, with kind Unverified, a version of a model that is not what was published;
+// number 0: it is about none.
+func unaltered(ctx context.Context, models *registry.Registry, model pavise.Name, number int) error {
+	if number == 0 {
+		return nil
+	}
+	v, err := models.Resolve(ctx, model.Tenant, registry.Ref{Model: model.ID, Version: number})
+	if err != nil {
+		return err
+	}
+	if why := models.Altered(ctx, v); why != "" {
+		return &pavise.Error{Kind: pavise.Unverified, Msg: why, Hint: "no alias leads to it: compare the state database with the log, and restore it, or add the files anew"}
+	}
+	return nil
 }
 
 // aliasSummary says what becomes of an alias.

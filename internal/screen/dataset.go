@@ -1,6 +1,7 @@
 package screen
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
@@ -201,4 +202,20 @@ func printShownDataset(w io.Writer, s catalog.Shown) {
 	if s.Older > 0 {
 		fmt.Fprintf(w, "and %d older ones\n", s.Older)
 	}
+}
+
+// Code is the exit code of a verb that looks for something, by its answer: 1 where it found
+// something, 2 where it could not look, or has not looked to the end, and 0 otherwise.
+func Code(verb string, answer json.RawMessage) int {
+	if verb != "dataset.check" {
+		return 0
+	}
+	var v catalog.View
+	switch err := json.Unmarshal(answer, &v); {
+	case err != nil, v.Looking, v.State == catalog.StateUnreachable, v.State == catalog.StateChecking:
+		return 2
+	case v.State == catalog.StateChanged:
+		return 1
+	}
+	return 0
 }

@@ -1,6 +1,7 @@
 package screen
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"maps"
@@ -75,7 +76,7 @@ func versionsAt(v deploy.View) string {
 }
 
 func printDeployment(w io.Writer, v deploy.View) {
-	fmt.Fprintf(w, "%s is %s: %d of %s have what is wanted, revision %d\n", v.Name.ID, v.Stage, v.Ready, Count(len(v.Spots), "target"), v.Revision)
+	fmt.Fprintf(w, "%s is %s: what is wanted is at %d of %s, revision %d\n", v.Name.ID, v.Stage, v.Ready, Count(len(v.Spots), "target"), v.Revision)
 	if v.Change.ID != "" {
 		fmt.Fprintf(w, "  by %s, %s, in %s\n", v.By, At(v.At), v.Change.ID)
 	}
@@ -122,9 +123,14 @@ func printParts(w io.Writer, target pavise.Name, all []deploy.Part) {
 	}
 }
 
+// artefact is what runs at a target, for people.
+func artefact(digest string) string { return cmp.Or(strings.Map(shown, digest), "nothing") }
+
 // printSpot prints what is wanted at a target, and what was seen.
 func printSpot(w io.Writer, s *deploy.Spot) {
-	if s.Main != nil {
+	if s.Main == nil {
+		fmt.Fprintln(w, "  wanted   nothing")
+	} else {
 		fmt.Fprintf(w, "  wanted   version %d  %s\n", s.Main.Version, s.Main.Artefact)
 	}
 	switch {
@@ -138,9 +144,9 @@ func printSpot(w io.Writer, s *deploy.Spot) {
 	case seen == nil:
 		fmt.Fprintln(w, "  seen     nobody has looked yet")
 	case seen.Unproven != "":
-		fmt.Fprintf(w, "  seen     %s  %s (unverified: %s)\n", At(seen.At), strings.Map(shown, seen.Main), strings.Map(shown, seen.Unproven))
+		fmt.Fprintf(w, "  seen     %s  %s (unverified: %s)\n", At(seen.At), artefact(seen.Main), strings.Map(shown, seen.Unproven))
 	default:
-		fmt.Fprintf(w, "  seen     %s  %s\n", At(seen.At), strings.Map(shown, seen.Main))
+		fmt.Fprintf(w, "  seen     %s  %s\n", At(seen.At), artefact(seen.Main))
 	}
 	switch {
 	case s.Problem != "":

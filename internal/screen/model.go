@@ -62,6 +62,8 @@ func Version(w io.Writer, v *registry.Version) {
 	fmt.Fprintln(w)
 	if v.Intake != registry.Ready {
 		fmt.Fprintf(w, "  its files are %s: %s\n", v.Intake, strings.Map(shown, v.Problem))
+	} else if v.Problem != "" {
+		fmt.Fprintf(w, "  CHANGED: %s\n", strings.Map(shown, v.Problem))
 	}
 	if !v.Due.IsZero() {
 		fmt.Fprintf(w, "  somebody is told when nothing came of it by %s\n", At(v.Due))
@@ -234,7 +236,7 @@ func printHistory(w io.Writer, h registry.History) {
 			by = "a deployment"
 		}
 		if s.Change.ID != "" {
-			by += ", in " + s.Change.ID
+			by = s.Change.ID + ", proposed by " + by // and approved by others, whom the change names
 		}
 		if s.Record > 0 {
 			record = fmt.Sprint(s.Record)

@@ -282,3 +282,19 @@ func TestInstantsNameTheirZone(t *testing.T) {
 		}
 	}
 }
+
+// TestTerminal lets through what may be shown, byte for byte, and nothing that a terminal obeys.
+func TestTerminal(t *testing.T) {
+	for text, want := range map[string]string{
+		"plain, ~\t and\n":     "plain, ~\t and\n",
+		"ä 日本\n":               "ä 日本\n",
+		"a\x1b[31mb\x7f\r\x00": "a\uFFFD[31mb\uFFFD\uFFFD\uFFFD",
+		"a\u202eb\u0085":       "a\uFFFDb\uFFFD",
+		"a\xffb":               "a\uFFFDb",
+	} {
+		var out bytes.Buffer
+		if n, err := (Terminal{text: &out}).Write([]byte(text)); n != len(text) || err != nil || out.String() != want {
+			t.Errorf("%q: %q, %d, %v", text, out.String(), n, err)
+		}
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"unicode"
 	"unicode/utf16"
 	"unicode/utf8"
@@ -42,17 +43,23 @@ func columnsOf(w io.Writer) int {
 
 // Write prints the text as it may be shown.
 func (t Terminal) Write(text []byte) (int, error) {
-	clean := bytes.Map(func(r rune) rune {
-		if r == '\n' || r == '\t' {
-			return r
-		}
-		return shown(r)
-	}, text)
+	clean := text
+	if slices.ContainsFunc(text, unplain) { // a million lines of JSON have nothing to look at twice
+		clean = bytes.Map(func(r rune) rune {
+			if r == '\n' || r == '\t' {
+				return r
+			}
+			return shown(r)
+		}, text)
+	}
 	if _, err := t.text.Write(clean); err != nil {
 		return 0, err
 	}
 	return len(text), nil
 }
+
+// unplain reports whether a byte is anything but a character of ASCII that may be shown.
+func unplain(b byte) bool { return (b < ' ' || b > '~') && b != '\n' && b != '\t' }
 
 // shown is what stands for a character within a line.
 func shown(r rune) rune {

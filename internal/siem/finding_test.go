@@ -131,6 +131,15 @@ func TestWorth(t *testing.T) {
 }
 
 // TestNotWorth leaves alone what nobody need look at.
+// TestFindingsOfTheGateHaveTitles looks at what a console and a mail begin with.
+func TestFindingsOfTheGateHaveTitles(t *testing.T) {
+	for _, kind := range []string{"ingest.quarantined", "ingest.odd", "ingest.expired", "ingest.replaced", "dataset.changed"} {
+		if title := titleOf(kind); strings.HasPrefix(title, "A finding of") {
+			t.Errorf("%s: %s", kind, title)
+		}
+	}
+}
+
 func TestNotWorth(t *testing.T) {
 	olga := operator
 	for name, r := range map[string]*record.Record{

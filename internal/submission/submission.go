@@ -1,8 +1,9 @@
 // Package submission is a version of a model as it is handed to a server: its files hashed and
 // looked at where they are, its signature, and what else is said of it. [Submission] is a
-// command; it reads files, and its caller hands over what it returns.
+// command; it reads files, and its caller hands over what it returns. Where the files themselves are to
+// come to the server, it sends them by the requests of MLflow's REST API, which the server speaks anyway.
 //
-// It owns no state, and sends nothing.
+// It owns no state.
 package submission
 
 import (
@@ -26,6 +27,7 @@ type Submission struct {
 	Name        pavise.Name       `arg:"" help:"The model's name: its id, or tenant/model/id."`
 	Path        string            `arg:"" optional:"" help:"The directory, or the file, of the model. Without it the version gets its files later."`
 	To          int               `name:"to" help:"Give the files to this version, which is then a draft again, and add none." placeholder:"NUMBER"`
+	Upload      bool              `help:"Send the files themselves, too: the server looks at them and keeps them. What a broken-off upload sent is not sent again."`
 	Signature   string            `help:"Their signature, as pavise model sign writes it." placeholder:"FILE"`
 	Ignore      []string          `help:"Leave this path, from the top of the model, out; may be repeated." placeholder:"PATH" sep:"none"`
 	Risk        string            `help:"Its risk, if that is more than the model's: low, medium or high." enum:"low,medium,high," default:"" placeholder:"RISK"`
@@ -38,12 +40,14 @@ type Submission struct {
 
 // Help is the text behind the command's flags.
 func (*Submission) Help() string {
-	return `The files are hashed and looked at here, and not sent: the server gets their digests, what the look found,
-and the signature. They count once somebody whom the server believes signed exactly them (model_signers in its
-pavise.yaml, or pavise up --models-signed-by FILE), or once the files themselves are at the server.
+	return `The files are hashed and looked at here, and not sent unless --upload says so: the server gets their digests,
+what the look found, and the signature. They count once somebody whom the server believes signed exactly them
+(model_signers in its pavise.yaml, or pavise up --models-signed-by FILE), or once the files themselves are at the
+server.
 
 For example:
 
+  pavise model add fraud model/ --upload
   pavise model sign model/ --key training.pem -o model.sig
   pavise model add fraud model/ --signature model.sig --dataset flows=ROOT --run run-42`
 }

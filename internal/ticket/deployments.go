@@ -371,26 +371,14 @@ func (d *Desk) began(tx *store.Tx, r row, account string) (people []pavise.Name,
 	if err != nil || account == "" {
 		return nil, err
 	}
-	rows, err := tx.Query(`SELECT mapping FROM ticket_accounts WHERE tenant = ? AND account = ? ORDER BY tool`, r.tenant, account)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var text string
-		var m Mapping
-		if err := rows.Scan(&text); err != nil {
-			return nil, err
-		}
-		if err := json.Unmarshal([]byte(text), &m); err != nil {
-			return nil, fmt.Errorf("read an account: %w", err)
-		}
+	all, err := store.Docs[Mapping](tx, `SELECT mapping FROM ticket_accounts WHERE tenant = ? AND account = ? ORDER BY tool`, r.tenant, account)
+	for _, m := range all {
 		address, _, _ := strings.Cut(m.Place, " ")
 		if u, err := url.Parse(address); err == nil && strings.EqualFold(u.Host, here.Host) {
 			people = append(people, m.Person)
 		}
 	}
-	return people, rows.Err()
+	return people, err
 }
 
 // Pass lets a deployment go on: the verb ticket.pass, for a change that others approved.

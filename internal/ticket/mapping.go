@@ -193,22 +193,10 @@ func (d *Desk) Unmap(ctx context.Context, who pavise.Principal, name, account st
 }
 
 // mappings returns those of a tool, by account.
-func mappings(tx *store.Tx, at place) (all []Mapping, err error) {
-	rows, err := tx.Query(`SELECT mapping FROM ticket_accounts WHERE tenant = ? AND tool = ? ORDER BY account`, at.tenant, at.name)
+func mappings(tx *store.Tx, at place) ([]Mapping, error) {
+	all, err := store.Docs[Mapping](tx, `SELECT mapping FROM ticket_accounts WHERE tenant = ? AND tool = ? ORDER BY account`, at.tenant, at.name)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("read the accounts of %s: %w", at.name, err)
 	}
-	defer rows.Close()
-	for rows.Next() {
-		var text string
-		var m Mapping
-		if err := rows.Scan(&text); err != nil {
-			return nil, err
-		}
-		if err := json.Unmarshal([]byte(text), &m); err != nil {
-			return nil, fmt.Errorf("read an account of %s: %w", at.name, err)
-		}
-		all = append(all, m)
-	}
-	return all, rows.Err()
+	return all, nil
 }

@@ -3,6 +3,7 @@ package verbs
 import (
 	"context"
 	"encoding/json"
+	"strings"
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/api"
@@ -14,9 +15,7 @@ import (
 
 func (rooms *Rooms) changeVerbs() []api.Verb {
 	onChange := []string{"change"}
-	named := func(who pavise.Principal, id string) pavise.Name {
-		return pavise.Name{Tenant: who.Tenant, Kind: "change", ID: id}
-	}
+	named := func(who pavise.Principal, id string) pavise.Name { return ofKind(who, "change", id) }
 	return []api.Verb{
 		api.Do(api.Verb{
 			Name: "change.list", On: onChange, Class: guard.Pooled,
@@ -115,6 +114,11 @@ func (rooms *Rooms) changeVerbs() []api.Verb {
 	}
 }
 
+// ofKind is a thing of somebody's tenant by its id, or by its whole name, as answers have it.
+func ofKind(who pavise.Principal, kind, id string) pavise.Name {
+	return pavise.Name{Tenant: who.Tenant, Kind: kind, ID: strings.TrimPrefix(id, who.Tenant+"/"+kind+"/")}
+}
+
 // ChangeListRequest asks for changes.
 type ChangeListRequest struct {
 	Waiting bool `json:"waiting,omitempty" help:"only those that wait for votes" doc:"only those that wait for votes"`
@@ -122,19 +126,19 @@ type ChangeListRequest struct {
 
 // ChangeRequest names a change.
 type ChangeRequest struct {
-	ID string `json:"id" arg:"" name:"change" help:"the change's id" doc:"the change's id"`
+	ID string `json:"id" arg:"" name:"change" help:"the change's id, or its whole name" doc:"the change's id, or its whole name"`
 }
 
 // VoteRequest is a vote on a change.
 type VoteRequest struct {
-	ID     string `json:"id" arg:"" name:"change" help:"the change's id" doc:"the change's id"`
+	ID     string `json:"id" arg:"" name:"change" help:"the change's id, or its whole name" doc:"the change's id, or its whole name"`
 	Digest string `json:"digest" arg:"" help:"the digest that change show prints, or its first eight digits" doc:"the change's digest, or at least its first eight digits"`
 	Reason string `json:"reason,omitempty" help:"why" doc:"why"`
 }
 
 // BreakRequest has a change run before it is approved.
 type BreakRequest struct {
-	ID     string `json:"id" arg:"" name:"change" help:"the change's id" doc:"the change's id"`
+	ID     string `json:"id" arg:"" name:"change" help:"the change's id, or its whole name" doc:"the change's id, or its whole name"`
 	Digest string `json:"digest" arg:"" help:"the digest that change show prints, or its first eight digits" doc:"the change's digest, or at least its first eight digits"`
 	Ticket string `json:"ticket" required:"" help:"the ticket of the incident" doc:"the ticket of the incident"`
 	Reason string `json:"reason" required:"" help:"why it cannot wait" doc:"why it cannot wait"`

@@ -131,7 +131,13 @@ func (rooms *Rooms) modelWords() []api.Verb {
 			if err != nil {
 				return registry.Shown{}, err
 			}
-			return r.ShowPart(ctx, who, tenant, ref, req.Part)
+			shown, err := r.ShowPart(ctx, who, tenant, ref, req.Part)
+			if err == nil && ref.Version != 0 { // whole, and so it can be held to what was signed
+				if altered := r.Altered(ctx, shown.Versions[0]); altered != "" {
+					shown.Versions[0].Problem = altered
+				}
+			}
+			return shown, err
 		})),
 		api.Do(api.Verb{
 			Name: "model.history", On: on, Class: guard.Pooled,

@@ -30,7 +30,7 @@ func (rooms *Rooms) policyVerbs() []api.Verb {
 			About:   "The text is checked against the schema of verbs now, and comes into force once somebody else has approved it: it holds for the next request then.",
 			Example: "pavise policy put night-shift cmd/pavise/testdata/night-shift.cedar",
 		}, func(_ context.Context, who pavise.Principal, req PolicyPut) (pavise.Name, error) {
-			name := pavise.Name{Tenant: who.Tenant, Kind: "policy", ID: req.ID}
+			name := ofKind(who, "policy", req.ID)
 			return name, name.Validate()
 		}, func(req PolicyPut) (any, error) {
 			return runner.PolicyText{Text: req.Text}, nil
@@ -41,7 +41,7 @@ func (rooms *Rooms) policyVerbs() []api.Verb {
 			About:   "Refused when afterwards nobody could change policies. Somebody else approves it.",
 			Example: "pavise policy delete night-shift",
 		}, func(_ context.Context, who pavise.Principal, req PolicyDelete) (pavise.Name, error) {
-			name := pavise.Name{Tenant: who.Tenant, Kind: "policy", ID: req.ID}
+			name := ofKind(who, "policy", req.ID)
 			return name, name.Validate()
 		}, func(PolicyDelete) (any, error) { return api.Empty{}, nil }),
 		api.Guarded(api.Verb{
@@ -171,7 +171,7 @@ type DiffRequest struct {
 }
 
 func (rooms *Rooms) policyDiff(ctx context.Context, who pavise.Principal, req DiffRequest) (guard.Preview, error) {
-	name := pavise.Name{Tenant: who.Tenant, Kind: "policy", ID: req.ID}
+	name := ofKind(who, "policy", req.ID)
 	if err := name.Validate(); err != nil {
 		return guard.Preview{}, err
 	}

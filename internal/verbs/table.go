@@ -16,6 +16,7 @@ import (
 	"github.com/pavise/pavise/internal/catalog"
 	"github.com/pavise/pavise/internal/change"
 	"github.com/pavise/pavise/internal/deploy"
+	"github.com/pavise/pavise/internal/deploy/machine"
 	"github.com/pavise/pavise/internal/evidence"
 	"github.com/pavise/pavise/internal/gate"
 	"github.com/pavise/pavise/internal/guard"
@@ -60,7 +61,7 @@ type Rooms struct {
 	Receivers   *receiver.Receivers // fetch records for it; nil: nobody does
 	Monitor     *monitor.Monitor    // whether models still answer what they answered; nil: none answers here
 	Deployments *deploy.Deployments // what runs where; nil: nothing is deployed from here
-	Edges       *deploy.Edges       // machines that fetch what they are to run; nil: none may
+	Edges       *machine.Machines   // machines that fetch what they are to run; nil: none may
 	// Link makes a fresh link to the console. The session that it opens calls with
 	// the token, until expires at most.
 	Link func(token string, expires time.Time) string
@@ -99,7 +100,7 @@ func NewServer(ctx context.Context, rooms *Rooms, verifier *identity.Verifier) *
 		gateDoors(s, rooms.Gate)
 	}
 	if rooms.Edges != nil {
-		s.Beside(deploy.EdgePath, rooms.Edges.NewDoor(s.Admit, api.Refuse))
+		s.Beside(machine.Path, rooms.Edges.NewDoor(s.Admit, api.Refuse))
 	}
 	if rooms.CA != nil {
 		s.Beside("POST "+issuer.PathJoin, rooms.CA.JoinDoor(api.Refuse))

@@ -30,7 +30,7 @@ func (rooms *Rooms) routeVerbs() []api.Verb {
 		api.Do(api.Verb{
 			Name: "route.put", On: onRoute, MaxBody: maxModel,
 			Help:    "Put a model behind the firewall, or change its terms",
-			About:   "The model runs in the gateway (--onnx) or on a model server (--upstream, and --protocol unless it speaks the Open Inference Protocol v2); a server that cannot say what its model takes and gives needs --signature. On a route that exists, what is left out stays as it is; --no-observe and the like take back what was set. Requests under way end on the terms they began on. A model can run on several servers (--replica, each with its --weight), and a --shadow can hear its requests. Of ONNX models in the gateway several can share the calls (--beside, each with its --weight). Weights and --balance change at once, on the connections that there are. Another model for a name that has one, another version or server beside it, or another shadow is a release: pavise route release.",
+			About:   "The model runs in the gateway (--onnx) or on a model server (--upstream, and --protocol unless it speaks the Open Inference Protocol v2); a server that cannot say what its model takes and gives needs --signature. On a route that exists, what is left out stays as it is; --no-observe and the like take back what was set. Requests under way end on the terms they began on. A model can run on several servers (--replica, each with its --weight), and a --shadow can hear its requests. Of ONNX models in the gateway several can share the calls (--beside, each with its --weight). Weights and --balance change at once, on the connections that there are. Another model for a name that has one, another version or server beside it, or another shadow is a release: pavise route release. So is the first one of a registered model, unless it is the file of a published version of it.",
 			Example: "pavise route put local/model/fraud --onnx cmd/pavise/testdata/fraud.onnx --rate 600/1m --shape round:3",
 		}, func(ctx context.Context, who pavise.Principal, req route.Spec) (route.Placed, error) {
 			if _, err := req.Model(); err != nil {
@@ -40,8 +40,8 @@ func (rooms *Rooms) routeVerbs() []api.Verb {
 		}),
 		api.Proposing(api.Verb{
 			Name: "route.release", On: onRoute, MaxBody: maxModel,
-			Help:    "Propose another model, version, server or shadow for a name that has one",
-			About:   "The route's terms stay, and so do bounds on values while the inputs are the same. It answers once somebody else has approved it. A release ends a quarantine; the model that answers already can be released for that, and for nothing else. After route delete it is the way to another model under the name, on the terms of the last route.",
+			Help:    "Propose another model, version, server or shadow for a name, or its first model",
+			About:   "The route's terms stay, and so do bounds on values while the inputs are the same. A name that never had a model gets its first one on the terms of new routes, which route put changes then. It answers once somebody else has approved it. A release ends a quarantine; the model that answers already can be released for that, and for nothing else. After route delete it is the way to another model under the name, on the terms of the last route.",
 			Example: "pavise route release local/model/fraud --onnx cmd/pavise/testdata/fraud2.onnx",
 		}, func(_ context.Context, _ pavise.Principal, req ReleaseRequest) (pavise.Name, error) {
 			return routeOf(req.Name)

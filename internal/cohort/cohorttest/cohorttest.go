@@ -35,6 +35,7 @@ func Faults() []Fault {
 		{"lines merged in pairs", true, merged},
 		{"a fifth of the lines debug flood", false, flooded},
 		{"30 % of all lines lost", false, thinned},
+		{"each line twice", false, func(p Pod, _ *rand.Rand) []string { return slices.Concat(p.pairs()...) }},
 	}
 }
 
@@ -61,6 +62,14 @@ func Judge(pods [][]string) []cohort.Judgement {
 		}
 	}
 	return c.Judge()
+}
+
+// pairs has each line twice.
+func (p Pod) pairs() (all [][]string) {
+	for _, line := range p.Lines {
+		all = append(all, []string{line, line})
+	}
+	return all
 }
 
 // Without returns the lines but those of a kind: 0 is the most frequent one of the pod.

@@ -17,6 +17,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/container"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/bucketname"
 )
 
 // An azure reads a container of Azure Blob Storage.
@@ -27,31 +28,27 @@ type azure struct {
 }
 
 // newAzure reads the address of one.
-func newAzure(u *url.URL) (Source, error) {
-	o, err := readOptions(u, "account", "endpoint", "insecure", "anonymous")
+func newAzure(o bucketname.Address) (Source, error) {
+	if o.Account == "" {
+		o.Account = os.Getenv("AZURE_STORAGE_ACCOUNT")
+	}
+	if o.Account == "" || strings.Trim(o.Account, "abcdefghijklmnopqrstuvwxyz0123456789") != "" {
+		return nil, bucketname.Refuse("it says no storage account: add ?account=ACCOUNT, or set AZURE_STORAGE_ACCOUNT")
+	}
+	at := o.Base(o.Account + ".blob.core.windows.net")
+	if o.Endpoint != "" && !strings.HasPrefix(o.Endpoint, o.Account+".") {
+		at += "/" + o.Account // as emulators have it
+	}
+	at += "/" + url.PathEscape(o.Bucket)
+	client, err := azureClient(o, at)
 	if err != nil {
 		return nil, err
 	}
-	if o.account == "" {
-		o.account = os.Getenv("AZURE_STORAGE_ACCOUNT")
-	}
-	if o.account == "" || strings.Trim(o.account, "abcdefghijklmnopqrstuvwxyz0123456789") != "" {
-		return nil, noSource("it says no storage account: add ?account=ACCOUNT, or set AZURE_STORAGE_ACCOUNT")
-	}
-	at := o.base(o.account + ".blob.core.windows.net")
-	if o.endpoint != "" && !strings.HasPrefix(o.endpoint, o.account+".") {
-		at += "/" + o.account // as emulators have it
-	}
-	at += "/" + url.PathEscape(u.Host)
-	client, err := o.azureClient(at)
-	if err != nil {
-		return nil, err
-	}
-	return &azure{client, "az://" + u.Host + "/", patient}, nil
+	return &azure{client, "az://" + o.Bucket + "/", patient}, nil
 }
 
 // azureClient opens a container with the credentials of the environment.
-func (o options) azureClient(at string) (*container.Client, error) {
+func azureClient(o bucketname.Address, at string) (*container.Client, error) {
 	denied := func(why string, err error) error {
 		return &pavise.Error{Kind: pavise.Denied, Msg: why, Hint: "set AZURE_STORAGE_KEY or AZURE_STORAGE_SAS_TOKEN, run az login, or add ?anonymous=true for a container that everybody may read", Err: err}
 	}
@@ -61,14 +58,14 @@ func (o options) azureClient(at string) (*container.Client, error) {
 	var client *container.Client
 	var err error
 	switch {
-	case o.anonymous:
+	case o.Anonymous:
 		client, err = container.NewClientWithNoCredential(at, with)
 	case key != "":
 		var shared *azblob.SharedKeyCredential
-		if shared, err = azblob.NewSharedKeyCredential(o.account, key); err == nil {
+		if shared, err = azblob.NewSharedKeyCredential(o.Account, key); err == nil {
 			client, err = container.NewClientWithSharedKeyCredential(at, shared, with)
 		}
-	case o.insecure:
+	case o.Insecure:
 		return nil, denied("without TLS only a key may be used: a token would be read on the way", nil)
 	case sas != "":
 		client, err = container.NewClientWithNoCredential(at+"?"+strings.TrimPrefix(sas, "?"), with)
@@ -79,7 +76,7 @@ func (o options) azureClient(at string) (*container.Client, error) {
 		}
 	}
 	if err != nil {
-		return nil, denied("there are no credentials for the storage account "+o.account, err)
+		return nil, denied("there are no credentials for the storage account "+o.Account, err)
 	}
 	return client, nil
 }
@@ -178,17 +175,20 @@ func (s *azure) Read(ctx context.Context, v Version, from int64) (io.ReadCloser,
 	if v.ID != "" {
 		var err error
 		if client, err = client.WithVersionID(v.ID); err != nil {
-			return nil, noSource("a version has no id that can be asked for")
+			return nil, bucketname.Refuse("a version has no id that can be asked for")
 		}
 	}
-	same := azcore.ETag(`"` + v.ETag + `"`)
-	o := &azblob.DownloadStreamOptions{Range: azblob.HTTPRange{Offset: from}, AccessConditions: &azblob.AccessConditions{ModifiedAccessConditions: &azblob.ModifiedAccessConditions{IfMatch: &same}}}
+	o := &azblob.DownloadStreamOptions{Range: azblob.HTTPRange{Offset: from}}
+	if v.ETag != "" { // else it is whatever is there
+		same := azcore.ETag(`"` + v.ETag + `"`)
+		o.AccessConditions = &azblob.AccessConditions{ModifiedAccessConditions: &azblob.ModifiedAccessConditions{IfMatch: &same}}
+	}
 	var raw *http.Response
 	answer, err := client.DownloadStream(policy.WithCaptureResponse(ctx, &raw), o)
 	if err != nil {
 		return nil, s.refused("read "+v.Key, err)
 	}
-	if raw == nil || !begins(raw.Header, from) || answer.ETag != nil && bare(*answer.ETag) != v.ETag {
+	if raw == nil || !begins(raw.Header, from) || answer.ETag != nil && v.ETag != "" && bare(*answer.ETag) != v.ETag {
 		answer.Body.Close()
 		return nil, refusal{store: s.url + v.Key, doing: "go on where it was read to", status: http.StatusPreconditionFailed}.explain()
 	}

@@ -19,6 +19,7 @@ import (
 	"golang.org/x/oauth2/google"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/bucketname"
 )
 
 // A gcs reads a bucket of Google Cloud Storage by its JSON API, of which two calls are enough:
@@ -37,18 +38,14 @@ const gcsScope = "https://www.googleapis.com/auth/devstorage.read_only"
 const maxPage = 16 << 20
 
 // newGCS reads the address of one.
-func newGCS(ctx context.Context, u *url.URL) (Source, error) {
-	o, err := readOptions(u, "endpoint", "insecure", "anonymous")
-	if err != nil {
-		return nil, err
-	}
-	if emulator := os.Getenv("STORAGE_EMULATOR_HOST"); emulator != "" && o.endpoint == "" {
+func newGCS(ctx context.Context, o bucketname.Address) (Source, error) {
+	if emulator := os.Getenv("STORAGE_EMULATOR_HOST"); emulator != "" && o.Endpoint == "" {
 		host, plain := strings.CutPrefix(emulator, "http://")
-		o.endpoint, o.insecure = strings.TrimPrefix(host, "https://"), plain || !strings.Contains(emulator, "://")
+		o.Endpoint, o.Insecure = strings.TrimPrefix(host, "https://"), plain || !strings.Contains(emulator, "://")
 	}
-	s := &gcs{client: &http.Client{Transport: asStored()}, url: "gs://" + u.Host + "/", patient: patient}
-	s.objects = o.base("storage.googleapis.com") + "/storage/v1/b/" + url.PathEscape(u.Host) + "/o"
-	if o.anonymous || o.insecure { // a token belongs on no wire that others read
+	s := &gcs{client: &http.Client{Transport: asStored()}, url: "gs://" + o.Bucket + "/", patient: patient}
+	s.objects = o.Base("storage.googleapis.com") + "/storage/v1/b/" + url.PathEscape(o.Bucket) + "/o"
+	if o.Anonymous || o.Insecure { // a token belongs on no wire that others read
 		return s, nil
 	}
 	ctx = context.WithValue(context.WithoutCancel(ctx), oauth2.HTTPClient, &http.Client{Transport: http.DefaultTransport, Timeout: time.Minute})
@@ -158,9 +155,11 @@ func (s *gcs) page(ctx context.Context, q url.Values) ([]Version, string, error)
 // Read is Source's.
 func (s *gcs) Read(ctx context.Context, v Version, from int64) (io.ReadCloser, error) {
 	q := url.Values{"alt": {"media"}}
-	if v.Newest {
+	switch {
+	case v.ID == "": // whatever is there
+	case v.Newest:
 		q.Set("ifGenerationMatch", v.ID)
-	} else {
+	default:
 		q.Set("generation", v.ID)
 	}
 	head := http.Header{"Accept-Encoding": {"gzip"}} // as it is kept: the store unpacks for who does not ask
@@ -171,7 +170,7 @@ func (s *gcs) Read(ctx context.Context, v Version, from int64) (io.ReadCloser, e
 	if err != nil {
 		return nil, err
 	}
-	if is := answer.Header.Get("X-Goog-Generation"); !begins(answer.Header, from) || is != "" && is != v.ID {
+	if is := answer.Header.Get("X-Goog-Generation"); !begins(answer.Header, from) || is != "" && v.ID != "" && is != v.ID {
 		answer.Body.Close()
 		return nil, refusal{store: s.url + v.Key, doing: "go on where it was read to", status: http.StatusPreconditionFailed}.explain()
 	}
@@ -182,7 +181,7 @@ func (s *gcs) Read(ctx context.Context, v Version, from int64) (io.ReadCloser, e
 func (s *gcs) ask(ctx context.Context, doing, address string, head http.Header) (*http.Response, error) {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
-		return nil, noSource("it leads to no store")
+		return nil, bucketname.Refuse("it leads to no store")
 	}
 	for key, values := range head {
 		r.Header[key] = values

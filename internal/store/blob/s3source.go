@@ -9,13 +9,13 @@ import (
 	"iter"
 	"net"
 	"net/http"
-	"net/url"
 	"strconv"
 	"strings"
 
 	"github.com/minio/minio-go/v7"
 	"github.com/minio/minio-go/v7/pkg/credentials"
-	"github.com/minio/minio-go/v7/pkg/s3utils"
+
+	"github.com/pavise/pavise/internal/bucketname"
 )
 
 // An s3Source reads a bucket of an S3-compatible store.
@@ -27,28 +27,21 @@ type s3Source struct {
 }
 
 // newS3Source reads the address of one.
-func newS3Source(u *url.URL) (Source, error) {
-	o, err := readOptions(u, "endpoint", "region", "insecure", "anonymous")
-	if err != nil {
-		return nil, err
-	}
-	if s3utils.CheckValidBucketNameStrict(u.Host) != nil {
-		return nil, noSource("it names no bucket")
-	}
+func newS3Source(o bucketname.Address) (Source, error) {
 	creds := s3Credentials()
-	if o.anonymous {
+	if o.Anonymous {
 		creds = credentials.NewStaticV4("", "", "")
 	}
-	transport, err := minio.DefaultTransport(!o.insecure)
+	transport, err := minio.DefaultTransport(!o.Insecure)
 	if err != nil {
-		return nil, noSource("the certificates of this machine cannot be read")
+		return nil, bucketname.Refuse("the certificates of this machine cannot be read")
 	}
 	// Tries are counted here: the client's own would multiply them.
-	core, err := minio.NewCore(cmp.Or(o.endpoint, usualS3), &minio.Options{Creds: creds, Secure: !o.insecure, Region: o.region, MaxRetries: 1, Transport: &listener{transport, patient.stall}})
+	core, err := minio.NewCore(cmp.Or(o.Endpoint, usualS3), &minio.Options{Creds: creds, Secure: !o.Insecure, Region: o.Region, MaxRetries: 1, Transport: &listener{transport, patient.stall}})
 	if err != nil {
-		return nil, noSource("its endpoint leads to no store")
+		return nil, bucketname.Refuse("its endpoint leads to no store")
 	}
-	return &s3Source{*core, u.Host, "s3://" + u.Host + "/", patient}, nil
+	return &s3Source{*core, o.Bucket, "s3://" + o.Bucket + "/", patient}, nil
 }
 
 // Objects is Source's.
@@ -129,12 +122,12 @@ func (s *s3Source) Read(ctx context.Context, v Version, from int64) (io.ReadClos
 	o := minio.GetObjectOptions{VersionID: v.ID}
 	if v.ETag != "" {
 		if err := o.SetMatchETag(v.ETag); err != nil {
-			return nil, noSource("a version has no ETag that can be asked for")
+			return nil, bucketname.Refuse("a version has no ETag that can be asked for")
 		}
 	}
 	if from > 0 {
 		if err := o.SetRange(from, 0); err != nil {
-			return nil, noSource("nothing is before the first byte")
+			return nil, bucketname.Refuse("nothing is before the first byte")
 		}
 	}
 	body, info, head, err := s.core.GetObject(ctx, s.bucket, v.Key, o)

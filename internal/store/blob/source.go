@@ -6,13 +6,10 @@ import (
 	"fmt"
 	"io"
 	"iter"
-	"net/url"
-	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/bucketname"
 )
 
 // A Source is a bucket in which others keep objects, read as they stand: under any key, and
@@ -22,9 +19,9 @@ type Source interface {
 	// Objects yields the newest version of each object whose key begins with prefix. What was
 	// deleted, and what was not uploaded to its end, is none.
 	Objects(ctx context.Context, prefix string) iter.Seq2[Version, error]
-	// Read opens this very version from a byte on. The error is of kind Conflict when the object
-	// has another content meanwhile, and NotFound when it is gone. The content may break off: see
-	// NewContent.
+	// Read opens this very version from a byte on, or whatever is there of a version that has
+	// neither an ID nor an ETag. The error is of kind Conflict when the object has another content
+	// meanwhile, and NotFound when it is gone. The content may break off: see NewContent.
 	Read(ctx context.Context, v Version, from int64) (io.ReadCloser, error)
 }
 
@@ -53,94 +50,30 @@ type At struct {
 }
 
 // IsAddress reports whether a text is the address of a bucket and not the name of a file.
-func IsAddress(text string) bool {
-	for _, scheme := range []string{"s3://", "gs://", "az://"} {
-		if strings.HasPrefix(text, scheme) {
-			return true
-		}
-	}
-	return false
-}
+func IsAddress(text string) bool { return bucketname.Is(text) }
 
-// Look returns the source at an address, without asking whether it is there:
-//
-//	s3://BUCKET[/KEY][?endpoint=HOST:PORT&region=REGION&insecure=true&anonymous=true]
-//	gs://BUCKET[/KEY][?endpoint=HOST:PORT&insecure=true&anonymous=true]
-//	az://CONTAINER[/KEY][?account=ACCOUNT&endpoint=HOST:PORT&insecure=true&anonymous=true]
-//
+// Look returns the source at an address (bucketname.Address), without asking whether it is there,
 // with the credentials of the environment: AWS_ACCESS_KEY_ID and the like; Google's
 // application default credentials; AZURE_STORAGE_KEY, AZURE_STORAGE_SAS_TOKEN, or Azure's
 // default credential. Errors are of kind Invalid, and Denied where there are no credentials.
 func Look(ctx context.Context, address string) (Source, At, error) {
-	u, err := url.Parse(address)
-	if err != nil || !IsAddress(address) {
-		return nil, At{}, noSource("it cannot be read")
+	a, err := bucketname.Parse(address)
+	if err != nil {
+		return nil, At{}, err
 	}
-	switch {
-	case u.User != nil:
-		return nil, At{}, noSource("it has credentials in it, which belong into the environment")
-	case u.Fragment != "" || strings.HasSuffix(address, "#"):
-		return nil, At{}, noSource("it has a # in it; write it as %23")
-	case u.Host == "" || u.Port() != "" || strings.ContainsAny(u.Host, ":%"):
-		return nil, At{}, noSource("it names no bucket")
-	}
-	at := At{URL: u.Scheme + "://" + u.Host + "/", Key: strings.TrimPrefix(u.Path, "/")}
 	var s Source
-	switch u.Scheme {
+	switch a.Scheme {
 	case "s3":
-		s, err = newS3Source(u)
+		s, err = newS3Source(a)
 	case "gs":
-		s, err = newGCS(ctx, u)
+		s, err = newGCS(ctx, a)
 	default:
-		s, err = newAzure(u)
+		s, err = newAzure(a)
 	}
 	if err != nil {
 		return nil, At{}, err
 	}
-	return s, at, nil
-}
-
-// noSource refuses an address, of which nothing is repeated: it may hold a password.
-func noSource(why string) error {
-	return &pavise.Error{Kind: pavise.Invalid, Msg: "this is no address of a bucket: " + why, Hint: "name s3://BUCKET[/KEY], gs://BUCKET[/KEY] or az://CONTAINER[/KEY], with ?endpoint=HOST:PORT for a store of your own"}
-}
-
-// options are what stands behind the question mark of an address.
-type options struct {
-	endpoint, region, account string
-	insecure, anonymous       bool
-}
-
-// readOptions reads those that are known.
-func readOptions(u *url.URL, known ...string) (o options, err error) {
-	q, err := url.ParseQuery(u.RawQuery)
-	if err != nil {
-		return o, noSource("its options cannot be read")
-	}
-	for key, values := range q {
-		if !slices.Contains(known, key) || len(values) != 1 {
-			return o, noSource(fmt.Sprintf("%.40q is no option of a bucket, or stands there twice", key))
-		}
-	}
-	o = options{endpoint: q.Get("endpoint"), region: q.Get("region"), account: q.Get("account")}
-	for key, to := range map[string]*bool{"insecure": &o.insecure, "anonymous": &o.anonymous} {
-		if *to, err = strconv.ParseBool(cmp.Or(q.Get(key), "false")); err != nil {
-			return o, noSource(key + " is true or false")
-		}
-	}
-	if strings.ContainsAny(o.endpoint, "/@?#\\ ") {
-		return o, noSource("its endpoint leads to no store")
-	}
-	return o, nil
-}
-
-// base is the URL of the store: of the endpoint, or the usual one.
-func (o options) base(usual string) string {
-	scheme := "https://"
-	if o.insecure {
-		scheme = "http://"
-	}
-	return scheme + cmp.Or(o.endpoint, usual)
+	return s, At{URL: a.Scheme + "://" + a.Bucket + "/", Key: a.Key}, nil
 }
 
 // A refusal is what a store said no with, as all stores say it.

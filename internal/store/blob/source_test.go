@@ -164,6 +164,26 @@ func TestWhatIsReadIsOneVersion(t *testing.T) {
 	})
 }
 
+// TestWhateverIsThere reads an object of which nothing is known but its key, as signatures
+// beside objects are.
+func TestWhateverIsThere(t *testing.T) {
+	eachStore(t, func(t *testing.T, s *blobtest.Store, scheme string) {
+		s.Put("x", "old")
+		s.Put("x", "new")
+		source := look(t, s.Address(scheme, ""))
+		body, err := source.Read(t.Context(), blob.Version{Key: "x"}, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer body.Close()
+		if text, err := io.ReadAll(body); string(text) != "new" || err != nil {
+			t.Errorf("%q, %v", text, err)
+		}
+		_, err = source.Read(t.Context(), blob.Version{Key: "y"}, 0)
+		wantKind(t, err, pavise.NotFound)
+	})
+}
+
 // TestSizesAreHeldToTheList has the store hold more and less than its list said.
 func TestSizesAreHeldToTheList(t *testing.T) {
 	eachStore(t, func(t *testing.T, s *blobtest.Store, scheme string) {
@@ -401,6 +421,16 @@ func TestNamedSources(t *testing.T) {
 			blobtest.Fill(t, at, map[string]string{"a/b.csv": long[1:] + "0"})
 			_, err = c.ReadAt(part, 5)
 			wantKind(t, err, pavise.Conflict)
+			newest, err := source.Read(t.Context(), blob.Version{Key: v.Key}, 0) // as signatures are read
+			if err != nil {
+				t.Fatal(err)
+			}
+			text, err := io.ReadAll(newest)
+			if newest.Close(); err != nil || string(text) != long[1:]+"0" {
+				t.Errorf("whatever is there: %.20q, %v", text, err)
+			}
+			_, err = source.Read(t.Context(), blob.Version{Key: v.Key + ".sig"}, 0)
+			wantKind(t, err, pavise.NotFound)
 			n := 0
 			for _, err := range source.(blob.Historian).Versions(t.Context(), v.Key) {
 				if err != nil {

@@ -29,6 +29,9 @@ const Bucket = "training"
 type Store struct {
 	Page int // how many objects a list shows at a time
 
+	// Compare is how a list that fits on a page is ordered, where it is not by bytes.
+	Compare func(a, b string) int
+
 	// Spoil may answer in the store's place: it returns true if it did.
 	Spoil func(w http.ResponseWriter, r *http.Request) bool
 
@@ -197,6 +200,9 @@ func (s *Store) list(prefix, after string, all bool) (page []listed, next string
 		}
 	}
 	slices.Sort(keys)
+	if s.Compare != nil {
+		slices.SortFunc(keys, s.Compare)
+	}
 	n := 0
 	for _, key := range keys {
 		if n == s.Page {

@@ -1,4 +1,4 @@
-package deploy
+package machine
 
 import (
 	"context"
@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/deploy"
 	"github.com/pavise/pavise/internal/identity"
 	"github.com/pavise/pavise/internal/plainjson"
 	"github.com/pavise/pavise/internal/store"
@@ -20,20 +21,23 @@ const (
 	verbReport = "target.report"
 )
 
-// EdgePath is below which a machine fetches its orders and reports: the id of the target
+// Path is below which a machine fetches its orders and reports: the id of the target
 // comes behind it.
-const EdgePath = "/v1/edge/"
+const Path = "/v1/edge/"
 
-// maxReport bounds a report, in bytes.
-const maxReport = 16 << 10
+// maxReport bounds a report, and maxProblem what it says is wrong, in bytes.
+const (
+	maxReport  = 16 << 10
+	maxProblem = 500
+)
 
 // NewDoor serves GET /v1/edge/{target}/v1/bundle, the parts of files below it, and POST
 // /v1/edge/{target}/report, to the one agent that each target names. admit says who calls,
 // and refuse writes why a request came to nothing. Which parts are fetched is recorded, and
 // what is reported whenever it is something else; that somebody waits for orders is not.
-func (e *Edges) NewDoor(admit func(*http.Request) (pavise.Principal, error), refuse func(http.ResponseWriter, error)) http.Handler {
+func (e *Machines) NewDoor(admit func(*http.Request) (pavise.Principal, error), refuse func(http.ResponseWriter, error)) http.Handler {
 	mux := http.NewServeMux()
-	door := func(verb string, serve func(http.ResponseWriter, *http.Request, pavise.Principal, *edge) error) http.HandlerFunc {
+	door := func(verb string, serve func(http.ResponseWriter, *http.Request, pavise.Principal, *machine) error) http.HandlerFunc {
 		return func(w http.ResponseWriter, r *http.Request) {
 			who, err := admit(r)
 			if err != nil {
@@ -43,7 +47,7 @@ func (e *Edges) NewDoor(admit func(*http.Request) (pavise.Principal, error), ref
 				refuse(w, err)
 				return
 			}
-			at, err := e.agentOf(r.Context(), who, verb, pavise.Name{Tenant: who.Tenant, Kind: KindTarget, ID: r.PathValue("target")})
+			at, err := e.agentOf(r.Context(), who, verb, pavise.Name{Tenant: who.Tenant, Kind: deploy.KindTarget, ID: r.PathValue("target")})
 			if err == nil {
 				err = serve(w, r, who, at)
 			}
@@ -52,10 +56,10 @@ func (e *Edges) NewDoor(admit func(*http.Request) (pavise.Principal, error), ref
 			}
 		}
 	}
-	mux.Handle("GET "+EdgePath+"{target}/v1/bundle", door(verbPull, func(w http.ResponseWriter, r *http.Request, _ pavise.Principal, at *edge) error {
+	mux.Handle("GET "+Path+"{target}/v1/bundle", door(verbPull, func(w http.ResponseWriter, r *http.Request, _ pavise.Principal, at *machine) error {
 		return at.serve(w, r)
 	}))
-	mux.Handle("GET "+EdgePath+"{target}/v1/bundle/blob/{digest}", door(verbPull, func(w http.ResponseWriter, r *http.Request, who pavise.Principal, at *edge) (err error) {
+	mux.Handle("GET "+Path+"{target}/v1/bundle/blob/{digest}", door(verbPull, func(w http.ResponseWriter, r *http.Request, who pavise.Principal, at *machine) (err error) {
 		entry, err := e.cfg.Guard.Enter(r.Context(), who, verbPull, at.name)
 		if err != nil {
 			return err
@@ -64,7 +68,7 @@ func (e *Edges) NewDoor(admit func(*http.Request) (pavise.Principal, error), ref
 		entry.Detail(map[string]string{"part": r.PathValue("digest")})
 		return at.serve(w, r)
 	}))
-	mux.Handle("POST "+EdgePath+"{target}/report", door(verbReport, func(w http.ResponseWriter, r *http.Request, who pavise.Principal, at *edge) error {
+	mux.Handle("POST "+Path+"{target}/report", door(verbReport, func(w http.ResponseWriter, r *http.Request, who pavise.Principal, at *machine) error {
 		text, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxReport))
 		if err != nil {
 			return &pavise.Error{Kind: pavise.Invalid, Msg: "the report broke off, or is too long", Err: err}
@@ -79,15 +83,15 @@ func (e *Edges) NewDoor(admit func(*http.Request) (pavise.Principal, error), ref
 }
 
 // agentOf returns a target at the edge, to its agent alone. A refusal is recorded.
-func (e *Edges) agentOf(ctx context.Context, who pavise.Principal, verb string, name pavise.Name) (at *edge, err error) {
+func (e *Machines) agentOf(ctx context.Context, who pavise.Principal, verb string, name pavise.Name) (at *machine, err error) {
 	if err := name.Validate(); err != nil {
 		return nil, err
 	}
 	if !e.cfg.Guard.May(who, verb, name) {
 		return nil, e.refused(ctx, who, verb, name, &pavise.Error{Kind: pavise.Unavailable, Msg: "ask again"}) // unless policies changed in between
 	}
-	var p *Place
-	if err := e.cfg.Store.View(ctx, func(tx *store.Tx) (err error) { p, err = place(tx, name); return err }); err != nil {
+	var p *deploy.Place
+	if err := e.cfg.Store.View(ctx, func(tx *store.Tx) (err error) { p, err = deploy.PlaceOf(tx, name); return err }); err != nil {
 		return nil, err
 	}
 	if p.Kind == "edge" {
@@ -95,7 +99,7 @@ func (e *Edges) agentOf(ctx context.Context, who pavise.Principal, verb string, 
 		if err != nil {
 			return nil, err
 		}
-		at = t.(*edge)
+		at = t.(*machine)
 	}
 	if at == nil || at.agent != who.Name() {
 		return nil, e.refused(ctx, who, verb, name, &pavise.Error{Kind: pavise.Denied, Msg: fmt.Sprintf("%s is not the agent of %s", who.Name(), name.ID), Hint: "pavise target show " + name.ID + " says who is"})
@@ -105,7 +109,7 @@ func (e *Edges) agentOf(ctx context.Context, who pavise.Principal, verb string, 
 
 // refused records a refusal, and returns it: the guard's own, or why somebody is refused whom
 // the guard would let in.
-func (e *Edges) refused(ctx context.Context, who pavise.Principal, verb string, name pavise.Name, why error) error {
+func (e *Machines) refused(ctx context.Context, who pavise.Principal, verb string, name pavise.Name, why error) error {
 	entry, err := e.cfg.Guard.Enter(ctx, who, verb, name)
 	if err != nil {
 		return err
@@ -116,7 +120,7 @@ func (e *Edges) refused(ctx context.Context, who pavise.Principal, verb string, 
 }
 
 // serve serves what the publisher of the target does.
-func (e *edge) serve(w http.ResponseWriter, r *http.Request) error {
+func (e *machine) serve(w http.ResponseWriter, r *http.Request) error {
 	p, err := e.publisher()
 	if err != nil {
 		return err
@@ -126,12 +130,12 @@ func (e *edge) serve(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 	}
-	http.StripPrefix(EdgePath+e.name.ID, p.Handler()).ServeHTTP(w, r)
+	http.StripPrefix(Path+e.name.ID, p.Handler()).ServeHTTP(w, r)
 	return nil
 }
 
 // take takes a report. It is kept, and recorded, if it is another than the last.
-func (e *edge) take(ctx context.Context, who pavise.Principal, text []byte) (err error) {
+func (e *machine) take(ctx context.Context, who pavise.Principal, text []byte) (err error) {
 	r, err := plainjson.ReadKnown[Report](text)
 	if err != nil || r.Target != e.name || !spelled(r.Running) || !spelled(r.Before) {
 		return &pavise.Error{Kind: pavise.Invalid, Msg: "this is no report of " + e.name.ID, Err: err}
@@ -156,11 +160,11 @@ func (e *edge) take(ctx context.Context, who pavise.Principal, text []byte) (err
 	entry.Detail(r)
 	return e.cfg.Store.Update(ctx, func(tx *store.Tx) error {
 		var k kept
-		if _, err := get(tx, "deploy_kept", e.name, &k); err != nil {
+		if _, err := deploy.Recall(tx, e.name, &k); err != nil {
 			return err
 		}
 		k.Report, k.At = &r, now
-		return put(tx, "deploy_kept", e.name, k)
+		return deploy.Remember(tx, e.name, k)
 	})
 }
 

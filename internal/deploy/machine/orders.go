@@ -1,4 +1,4 @@
-package deploy
+package machine
 
 import (
 	"encoding/hex"
@@ -7,6 +7,7 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/bundle"
+	"github.com/pavise/pavise/internal/deploy"
 	"github.com/pavise/pavise/internal/oms"
 	"github.com/pavise/pavise/internal/plainjson"
 	"github.com/pavise/pavise/internal/registry"
@@ -25,7 +26,7 @@ type Orders struct {
 	Revision uint64        `json:"revision"` // 0: nothing was ever ordered
 	Model    pavise.Name   `json:"model,omitzero"`
 	Version  int           `json:"version,omitempty"`
-	Digest   string        `json:"digest,omitempty"` // of the version
+	Digest   string        `json:"digest,omitempty"` // of the version; empty with a revision: nothing is to run
 	Files    []OrderedFile `json:"files,omitempty"`
 	// Signature is by OpenSSF Model Signing, over the files; empty: nobody signed them.
 	Signature []byte   `json:"signature,omitempty"`
@@ -34,7 +35,7 @@ type Orders struct {
 
 // An OrderedFile is one of a version, in parts.
 type OrderedFile struct {
-	File
+	deploy.File
 	Parts []string `json:"parts,omitempty"` // their digests; none of an empty file
 }
 
@@ -55,7 +56,7 @@ func (o *Orders) check(target pavise.Name) error {
 	switch {
 	case o.Target != target:
 		return fmt.Errorf("they are for %s", o.Target)
-	case len(o.Barred) > maxBarred:
+	case len(o.Barred) > deploy.MaxBarred:
 		return fmt.Errorf("%d digests are barred", len(o.Barred))
 	case o.Digest == "" && len(o.Files) == 0:
 		return nil

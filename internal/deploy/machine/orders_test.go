@@ -1,4 +1,4 @@
-package deploy
+package machine
 
 import (
 	"encoding/hex"
@@ -7,15 +7,21 @@ import (
 	"testing"
 
 	"github.com/pavise/pavise"
+	"github.com/pavise/pavise/internal/deploy"
 	"github.com/pavise/pavise/internal/registry"
 )
+
+// target is one.
+func target(id string) pavise.Name {
+	return pavise.Name{Tenant: "local", Kind: deploy.KindTarget, ID: id}
+}
 
 // orders are good ones, for edits.
 func orders(edit func(*Orders)) []byte {
 	digest := strings.Repeat("ab", 32)
 	o := Orders{
-		Target: target("edge"), Revision: 3, Model: modelName, Version: 2,
-		Files: []OrderedFile{{File: File{Path: "a/model.onnx", Size: 7, Digest: "sha256:" + digest}, Parts: []string{"sha256:" + digest}}},
+		Target: target("edge"), Revision: 3, Model: pavise.Name{Tenant: "local", Kind: "model", ID: "fraud"}, Version: 2,
+		Files: []OrderedFile{{File: deploy.File{Path: "a/model.onnx", Size: 7, Digest: "sha256:" + digest}, Parts: []string{"sha256:" + digest}}},
 	}
 	raw, _ := hex.DecodeString(digest)
 	o.Digest = registry.DigestOf([]registry.File{{Path: "a/model.onnx", Size: 7, Digest: registry.Digest(raw)}}).String()

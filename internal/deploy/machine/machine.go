@@ -1,4 +1,7 @@
-package deploy
+// Package machine is machines at the edge as targets of deployments: each fetches what it is
+// ordered to run, in signed and numbered bundles, and reports what it runs. It owns their orders,
+// the door where they fetch and report, and what each last said.
+package machine
 
 import (
 	"context"
@@ -14,6 +17,7 @@ import (
 
 	"github.com/pavise/pavise"
 	"github.com/pavise/pavise/internal/bundle"
+	"github.com/pavise/pavise/internal/deploy"
 	"github.com/pavise/pavise/internal/guard"
 	"github.com/pavise/pavise/internal/oms"
 	"github.com/pavise/pavise/internal/seal"
@@ -23,50 +27,51 @@ import (
 // silent is how long a machine at the edge may say nothing until that is a problem.
 const silent = 3 * time.Minute
 
-// EdgeConfig is what targets at the edge are made of. All is required.
-type EdgeConfig struct {
+// Config is what targets at the edge are made of. All is required.
+type Config struct {
 	Guard  *guard.Guard
 	Store  *store.DB
-	Files  Files
+	Files  deploy.Files
 	KEK    *seal.KEK
 	Dir    string // where the keys that sign orders are kept, and the newest orders; its own
 	Origin string // which installation speaks
 	Now    func() time.Time
 }
 
-// Edges are the targets that fetch what they are to run, and report what they run. They are
+// Machines are the targets that fetch what they are to run, and report what they run. They are
 // safe for concurrent use.
-type Edges struct {
-	cfg EdgeConfig
+type Machines struct {
+	cfg Config
 
 	mu         sync.Mutex // guards what follows
 	publishers map[pavise.Name]*bundle.Publisher
 	heard      map[pavise.Name]time.Time // since the start
 }
 
-// NewEdges returns the targets at the edge. Drivers of kind edge are theirs.
-func NewEdges(cfg EdgeConfig) *Edges {
-	return &Edges{cfg: cfg, publishers: map[pavise.Name]*bundle.Publisher{}, heard: map[pavise.Name]time.Time{}}
+// New returns the targets at the edge. Drivers of kind edge are theirs.
+func New(cfg Config) *Machines {
+	return &Machines{cfg: cfg, publishers: map[pavise.Name]*bundle.Publisher{}, heard: map[pavise.Name]time.Time{}}
 }
 
 // Driver makes targets of machines at the edge.
-func (e *Edges) Driver() Driver {
-	return Driver{
-		Keys: []Setting{{"agent", true, "who fetches there and reports, as KIND/ID of a principal: workload/edge-1"}},
-		Open: func(name pavise.Name, set map[string]string) (Target, error) {
+func (e *Machines) Driver() deploy.Driver {
+	return deploy.Driver{
+		Empties: true,
+		Keys:    []deploy.Setting{{Key: "agent", Required: true, About: "who fetches there and reports, as KIND/ID of a principal: workload/edge-1"}},
+		Open: func(name pavise.Name, set map[string]string) (deploy.Target, error) {
 			kind, id, _ := strings.Cut(set["agent"], "/")
 			agent := pavise.Name{Tenant: name.Tenant, Kind: kind, ID: id}
 			if kind != pavise.Workload && kind != pavise.Node || agent.Validate() != nil {
 				return nil, &pavise.Error{Kind: pavise.Invalid, Msg: fmt.Sprintf("%.100q is no agent of a machine", set["agent"]), Hint: "write workload/ID or node/ID, as pavise issuer whoami says it there"}
 			}
-			return &edge{e, name, agent}, nil
+			return &machine{e, name, agent}, nil
 		},
 	}
 }
 
-// An edge is a machine that fetches what it is to run.
-type edge struct {
-	*Edges
+// A machine is one that fetches what it is to run.
+type machine struct {
+	*Machines
 	name  pavise.Name
 	agent pavise.Name
 }
@@ -79,7 +84,7 @@ type kept struct {
 }
 
 // Takes implements Target.
-func (e *edge) Takes(v Version) (string, error) {
+func (e *machine) Takes(v deploy.Version) (string, error) {
 	parts, size := int64(0), int64(0)
 	for _, f := range v.Files {
 		if !oms.ValidPath(f.Path) && f.Path != "." {
@@ -98,15 +103,15 @@ func (e *edge) Takes(v Version) (string, error) {
 }
 
 // read reads what is kept of the target.
-func (e *edge) read(ctx context.Context) (k kept, err error) {
-	err = e.cfg.Store.View(ctx, func(tx *store.Tx) error { _, err := get(tx, "deploy_kept", e.name, &k); return err })
+func (e *machine) read(ctx context.Context) (k kept, err error) {
+	err = e.cfg.Store.View(ctx, func(tx *store.Tx) error { _, err := deploy.Recall(tx, e.name, &k); return err })
 	k.Orders.Target = e.name
 	return k, err
 }
 
 // Observe implements Target: what runs there is what the machine said last, whose word is
 // bound to the one agent that may say it.
-func (e *edge) Observe(ctx context.Context) (s State, err error) {
+func (e *machine) Observe(ctx context.Context) (s deploy.State, err error) {
 	k, err := e.read(ctx)
 	if err != nil {
 		return s, err
@@ -124,17 +129,20 @@ func (e *edge) Observe(ctx context.Context) (s State, err error) {
 	s.Main, s.Healthy, s.Problem = k.Report.Running, k.Report.Healthy, k.Report.Problem
 	s.Alone = k.Report.Alone && k.Report.Revision == k.Orders.Revision
 	e.mu.Lock()
-	last := later(k.At, e.heard[e.name])
+	now, last := e.cfg.Now(), e.heard[e.name]
 	e.mu.Unlock()
-	if ago := e.cfg.Now().Sub(last); ago > silent {
+	if last.IsZero() || k.At.After(last) && !k.At.After(now) {
+		last = k.At
+	}
+	if now.Sub(last).Abs() > silent { // also of a clock that was ahead: nobody knows when that was
 		s.Healthy, s.Problem = false, "it was not heard of since "+last.UTC().Format("2006-01-02 15:04:05 UTC")
 	}
 	return s, nil
 }
 
 // Apply implements Target: it orders, and the machine fetches.
-func (e *edge) Apply(ctx context.Context, d Desired) error {
-	if d.Main == nil || d.Beside != nil {
+func (e *machine) Apply(ctx context.Context, d deploy.Desired) error {
+	if d.Beside != nil {
 		return &pavise.Error{Kind: pavise.Invalid, Msg: "a machine at the edge runs one version whole"}
 	}
 	k, err := e.read(ctx)
@@ -145,22 +153,17 @@ func (e *edge) Apply(ctx context.Context, d Desired) error {
 		return &pavise.Error{Kind: pavise.Conflict, Msg: fmt.Sprintf("%s was ordered revision %d already, and this is %d", e.name.ID, k.Orders.Revision, d.Revision), Hint: "was this installation put back from a backup?"}
 	}
 	if k.Orders.Revision < d.Revision {
-		next := Orders{Target: e.name, Revision: d.Revision, Model: d.Main.Model, Version: d.Main.Number, Digest: d.Main.Digest, Signature: d.Main.Signature, Barred: d.Barred}
-		if next.Files = k.Orders.Files; k.Orders.Digest != next.Digest {
-			if next.Files, err = e.cut(ctx, d.Main); err != nil {
-				return err
-			}
+		next, err := e.order(ctx, d, k.Orders)
+		if err != nil {
+			return err
 		}
-		if err := next.check(e.name); err != nil {
-			return &pavise.Error{Kind: pavise.Unverified, Msg: fmt.Sprintf("version %d of %s cannot be ordered: %v", d.Main.Number, d.Main.Model.ID, err), Err: err}
-		}
-		err := e.cfg.Store.UpdateSafe(ctx, func(tx *store.Tx) error {
+		err = e.cfg.Store.UpdateSafe(ctx, func(tx *store.Tx) error {
 			var now kept
-			if _, err := get(tx, "deploy_kept", e.name, &now); err != nil {
+			if _, err := deploy.Recall(tx, e.name, &now); err != nil {
 				return err
 			}
 			now.Orders = next
-			return put(tx, "deploy_kept", e.name, now)
+			return deploy.Remember(tx, e.name, now)
 		})
 		if err != nil {
 			return err
@@ -173,8 +176,26 @@ func (e *edge) Apply(ctx context.Context, d Desired) error {
 	return err
 }
 
+// order makes the orders of what is wanted, after those before.
+func (e *machine) order(ctx context.Context, d deploy.Desired, before Orders) (next Orders, err error) {
+	next = Orders{Target: e.name, Revision: d.Revision, Barred: d.Barred}
+	if d.Main == nil {
+		return next, next.check(e.name)
+	}
+	next.Model, next.Version, next.Digest, next.Signature = d.Main.Model, d.Main.Number, d.Main.Digest, d.Main.Signature
+	if next.Files = before.Files; before.Digest != next.Digest {
+		if next.Files, err = e.cut(ctx, d.Main); err != nil {
+			return next, err
+		}
+	}
+	if err := next.check(e.name); err != nil {
+		return next, &pavise.Error{Kind: pavise.Unverified, Msg: fmt.Sprintf("version %d of %s cannot be ordered: %v", d.Main.Number, d.Main.Model.ID, err), Err: err}
+	}
+	return next, nil
+}
+
 // cut cuts the files of a version into parts, and holds them to their digests.
-func (e *edge) cut(ctx context.Context, v *Version) (files []OrderedFile, err error) {
+func (e *machine) cut(ctx context.Context, v *deploy.Version) (files []OrderedFile, err error) {
 	for _, f := range v.Files {
 		o := OrderedFile{File: f}
 		if o.Parts, err = e.parts(ctx, f); err != nil {
@@ -185,7 +206,7 @@ func (e *edge) cut(ctx context.Context, v *Version) (files []OrderedFile, err er
 	return files, nil
 }
 
-func (e *edge) parts(ctx context.Context, f File) (parts []string, err error) {
+func (e *machine) parts(ctx context.Context, f deploy.File) (parts []string, err error) {
 	r, err := e.cfg.Files.Open(ctx, e.name.Tenant, f.Digest)
 	if err != nil {
 		return nil, err
@@ -212,22 +233,22 @@ func (e *edge) parts(ctx context.Context, f File) (parts []string, err error) {
 
 // Trust is whose word the machine is to take, and under which name it is a target: the file
 // that pavise edge run wants.
-func (e *edge) Trust() (any, error) {
+func (e *machine) Trust() (any, error) {
 	p, err := e.publisher()
 	if err != nil {
 		return nil, err
 	}
-	return EdgeTrust{Target: e.name, Trust: p.Trust()}, nil
+	return Trust{Target: e.name, Trust: p.Trust()}, nil
 }
 
-// EdgeTrust is what a machine at the edge is given before it fetches anything.
-type EdgeTrust struct {
+// Trust is what a machine at the edge is given before it fetches anything.
+type Trust struct {
 	Target pavise.Name `json:"target"`
 	bundle.Trust
 }
 
 // publisher is what signs and serves the orders of the target.
-func (e *edge) publisher() (*bundle.Publisher, error) {
+func (e *machine) publisher() (*bundle.Publisher, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if p := e.publishers[e.name]; p != nil {
@@ -258,7 +279,7 @@ func (e *edge) publisher() (*bundle.Publisher, error) {
 }
 
 // part opens a part of what is ordered.
-func (e *edge) part(ctx context.Context, digest string) (io.ReadCloser, error) {
+func (e *machine) part(ctx context.Context, digest string) (io.ReadCloser, error) {
 	k, err := e.read(ctx)
 	if err != nil {
 		return nil, err
