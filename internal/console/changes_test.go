@@ -174,6 +174,7 @@ func TestPreview(t *testing.T) {
 		"one that goes":    {"policy.delete", map[string]any{"was": "permit (a);\n"}, "− permit (a); What an"},
 		"a rule":           {"change.rule", map[string]any{"before": map[string]any{"need": 1}, "after": map[string]any{"need": 2}}, `{ − "need": 1 + "need": 2 } The plan as it is, in JSON { "after": {`},
 		"a release":        {"route.release", map[string]any{"was": map[string]any{"onnx": "a<b"}, "will": map[string]any{"onnx": "c&d"}, "before": "1"}, `− "onnx": "a<b" + "onnx": "c&d"`},
+		"a first release":  {"route.release", map[string]any{"was": map[string]any{"new": true, "max_rows": 0}, "will": map[string]any{"onnx": "c&d"}, "before": "1"}, `added, − is taken away + { + "onnx": "c&d" + }`},
 		"something else":   {"archive.forget", map[string]any{"n": 1, "was": "a text"}, `{ "n": 1, "was": "a text" }`},
 		"a list":           {"archive.forget", []any{"<a>", 2592000000000000}, `[ "<a>", 2592000000000000 ]`},
 		"no policy at all": {"policy.put", map[string]any{"text": 7}, `{ "text": 7 }`},

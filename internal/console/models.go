@@ -261,6 +261,9 @@ func (c *Console) places(r *http.Request, s *visitor, body *modelPage) {
 		case spot.Applied != spot.Revision:
 			item.State, item.Word = story.Begun, "On its way"
 		}
+		if item.Version = "nothing"; spot.Main == nil {
+			body.Places = append(body.Places, item)
+		}
 		for _, held := range []*deploy.Held{spot.Main, spot.Beside} {
 			if held == nil {
 				continue

@@ -78,13 +78,14 @@ func TestModelPage(t *testing.T) {
 	s.api.runs = &deploy.View{Deployment: deploy.Deployment{Spots: []deploy.Spot{
 		{Target: gate, Main: &deploy.Held{Version: 1}, Beside: &deploy.Held{Version: 2}, Weight: 10, Revision: 3, Applied: 3},
 		{Target: edge, Main: &deploy.Held{Version: 1}, Revision: 3, Applied: 2, Problem: "it cannot be reached"},
+		{Target: pavise.Name{Tenant: "local", Kind: "target", ID: "desk"}, Revision: 3, Applied: 3},
 	}}}
 	resp, body := s.get("/registry/of?model=local/model/fraud&at=2026-03-04")
 	checkHeaders(t, "/registry/of", resp, body)
 	said := text(body)
 	for _, want := range []string{
 		"Alias given champion 1 change proposed by ben human", "Live 1 every target has it a deployment", "Draft 2 ana human",
-		"Version 1 was live then", "gate 1 90 % As wanted", "gate 2 10 % As wanted", "till 1 In trouble it cannot be reached", "Who may what next version 2 Review model-reviewer Reject model-reviewer Quarantine model-reviewer", "Who may publish it", "pavise model show fraud",
+		"Version 1 was live then", "gate 1 90 % As wanted", "gate 2 10 % As wanted", "till 1 In trouble it cannot be reached", "desk nothing As wanted", "Who may what next version 2 Review model-reviewer Reject model-reviewer Quarantine model-reviewer", "Who may publish it", "pavise model show fraud",
 	} {
 		if !strings.Contains(said, want) {
 			t.Errorf("the page does not say %q:\n%s", want, said)

@@ -50,7 +50,11 @@ func newPreview(v api.ChangeView) preview {
 		before, had := detail[pair[0]].(map[string]any)
 		after, has := detail[pair[1]].(map[string]any)
 		if had && has {
-			return preview{Diff: figure.Fold(figure.Diff(indented(before), indented(after))), JSON: indented(detail)}
+			was := indented(before)
+			if before["new"] == true { // there never was one
+				was = ""
+			}
+			return preview{Diff: figure.Fold(figure.Diff(was, indented(after))), JSON: indented(detail)}
 		}
 	}
 	return preview{JSON: indented(detail)}
