@@ -259,9 +259,9 @@ func TestParseRefuses(t *testing.T) {
 // holds for them; and that it does not for rows that are otherwise.
 func TestInferHolds(t *testing.T) {
 	var rows strings.Builder
-	rows.WriteString("id,proto,amount,at,day,ok,note\n")
+	rows.WriteString("id,code,proto,amount,at,day,ok,note\n")
 	for i := range 200 {
-		fmt.Fprintf(&rows, "%d,%s,%d.5,2026-11-27T10:00:%02dZ,2026-11-%02d,%v,free text %d\n", i, []string{"tcp", "udp"}[i%2], i-100, i%60, i%28+1, i%3 == 0, i*i)
+		fmt.Fprintf(&rows, "%d,%04d,%s,%d.5,2026-11-27T10:00:%02dZ,2026-11-%02d,%v,free text %d\n", i, 60*i, []string{"tcp", "udp"}[i%2], i-100, i%60, i%28+1, i%3 == 0, i*i)
 	}
 	f, err := table.NewReader(strings.NewReader(rows.String()), "rows.csv", table.Options{})
 	if err != nil {
@@ -275,7 +275,7 @@ func TestInferHolds(t *testing.T) {
 	for _, p := range c.Schema[0].Properties {
 		types[p.Name] = p.LogicalType
 	}
-	want := map[string]string{"id": "integer", "proto": "string", "amount": "number", "at": "timestamp", "day": "date", "ok": "boolean", "note": "string"}
+	want := map[string]string{"id": "integer", "code": "string", "proto": "string", "amount": "number", "at": "timestamp", "day": "date", "ok": "boolean", "note": "string"}
 	if !maps.Equal(types, want) {
 		t.Errorf("%v\nwant %v", types, want)
 	}
@@ -286,7 +286,7 @@ func TestInferHolds(t *testing.T) {
 	if r := check(t, text.String(), "rows.csv", rows.String()); !r.Kept {
 		t.Errorf("the draft does not hold for its own rows: %+v\n%s", r.Breaches, text.String())
 	}
-	poison := rows.String() + "1e9,icmp,-1,never,2026-11-31,maybe,\n"
+	poison := rows.String() + "1e9,12345,icmp,-1,never,2026-11-31,maybe,\n"
 	if got := broken(check(t, text.String(), "rows.csv", poison)); got != "at type 1, day type 1, id maximum 1, note required 1, ok type 1, proto invalidValues 1" {
 		t.Errorf("the poisoned rows break: %s", got)
 	}

@@ -81,7 +81,7 @@ func (g *guess) see(cell table.Cell) {
 	g.rows++
 	g.kinds[cell.Kind] = true
 	n, text := numberIn(cell), string(cell.Text)
-	if math.IsNaN(n) {
+	if math.IsNaN(n) || padded(text) {
 		g.numbers = false
 	} else {
 		g.whole = g.whole && n == math.Trunc(n)
@@ -97,6 +97,12 @@ func (g *guess) see(cell table.Cell) {
 			g.texts = nil
 		}
 	}
+}
+
+// padded reports whether a text is a code and no number, although it is digits: it has zeros before
+// them, which a number would lose.
+func padded(text string) bool {
+	return len(text) > 1 && text[0] == '0' && '0' <= text[1] && text[1] <= '9'
 }
 
 // property is what was seen as a promise.
