@@ -206,6 +206,9 @@ func (l *lifecycle) begin(python string) {
 		l.models[i] = detector(l.t, uint64(i+1), moved)
 		l.tops[i] = modelDirectory(l.t, l.models[i])
 	}
+	// It answers since before there was a registry: behind a registered name others would have to agree.
+	onnx := filepath.Join(l.tops[0], "model.onnx")
+	l.as("", "route", "put", "fraud", "--onnx", onnx, "--rate", "1000000/1m burst 100000", "--budget", "100000000/24h", "--model-budget", "100000000/24h")
 	minted := l.as("", "issuer", "mint", "--subject", "trainer", "--role", "operator")
 	var given struct{ Token string }
 	if err := json.Unmarshal([]byte(minted), &given); err != nil {
@@ -254,8 +257,6 @@ func (l *lifecycle) register(version int) {
 // places makes the targets, and starts the machine at the edge as a process of its own.
 func (l *lifecycle) places() {
 	l.say("   Its targets: a route, a machine at the edge, a function")
-	onnx := filepath.Join(l.tops[0], "model.onnx")
-	l.as("", "route", "put", "fraud", "--onnx", onnx, "--rate", "1000000/1m burst 100000", "--budget", "100000000/24h", "--model-budget", "100000000/24h")
 	l.change("", []string{"amy"}, "target", "put", "gateway", "--kind", "gateway", "--set", "model=fraud")
 	l.change("", []string{"amy"}, "target", "put", "lambda", "--kind", "function", "--set", "function=fraud", "--set", "alias=live", "--set", "region=eu-west-1", "--set", "endpoint="+l.cloud.URL)
 	l.change("", []string{"amy"}, "target", "put", "edge-1", "--kind", "edge", "--set", "agent=workload/edge-1")
